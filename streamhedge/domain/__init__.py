@@ -1,0 +1,1 @@
+"""Nouns: pure records and arithmetic that know no venue and no policy."""

@@ -1,0 +1,442 @@
+"""The position book: what the account holds, as far as we know, with source and age of every figure.
+
+One writer: the reactor. Invariants: the version of a row (venue time, ms) never falls; absolute values win and fills
+only explain them; a symbol missing from an event is unchanged, a symbol missing from a complete snapshot is flat.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from streamhedge.domain.events import (
+    AccountUpdate,
+    BalanceRow,
+    MarkPriceUpdate,
+    PositionRow,
+    PositionSide,
+    Snapshot,
+    SnapshotBalance,
+    SnapshotPosition,
+)
+from streamhedge.domain.instrument import Instrument
+from streamhedge.domain.margin import liquidation_price, maintenance_margin
+from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, divide, record, state
+
+
+@state
+class HeldPosition:
+    """One position row. ``version_ms`` is the venue time of the figures, ``recv_ns`` when we learnt them."""
+
+    symbol: Symbol
+    position_side: PositionSide
+    quantity: Decimal = ZERO
+    entry_price: Decimal = ZERO
+    break_even_price: Decimal | None = None
+    realised_pnl: Decimal = ZERO
+    isolated: bool = False
+    isolated_wallet: Decimal = ZERO
+    version_ms: int = 0
+    recv_ns: int = 0
+    source: str = ""
+    venue_liquidation_price: Decimal | None = None
+    adl: int = 0
+
+
+@state
+class HeldBalance:
+    """One asset. ``available`` is the last snapshot's figure, moved by nothing."""
+
+    asset: Asset
+    wallet_balance: Decimal = ZERO
+    cross_wallet_balance: Decimal = ZERO
+    available: Decimal = ZERO
+    version_ms: int = 0
+    recv_ns: int = 0
+
+
+@state
+class Mark:
+    """The latest mark-price frame of a symbol. A jump waits in ``candidate`` until the next frame agrees or 2 s pass."""
+
+    symbol: Symbol
+    mark_price: Decimal
+    index_price: Decimal
+    funding_rate: Decimal | None
+    next_funding_time_ms: int
+    event_time_ms: int
+    recv_ns: int
+    funding_interval_ms: int = 8 * 3_600_000
+    suspicious_since_ns: int | None = None
+
+
+@record
+class PositionView:
+    """One position as readers get it; prices and PnL in quote units, quantity signed base units."""
+
+    symbol: Symbol
+    position_side: PositionSide
+    quantity: Decimal
+    entry_price: Decimal
+    break_even_price: Decimal | None
+    mark_price: Decimal | None
+    notional: Decimal | None
+    unrealized_pnl: Decimal | None
+    realized_pnl: Decimal
+    maintenance_margin: Decimal | None
+    liquidation_price: Decimal | None
+    liquidation_distance: Decimal | None
+    venue_liquidation_price: Decimal | None
+    isolated: bool
+    leverage: int | None
+    adl: int
+    source: str
+    event_time_ms: int
+    age_ms: int
+
+
+@record
+class AccountView:
+    """The margin account of one asset, quote units."""
+
+    asset: Asset
+    wallet_balance: Decimal
+    cross_wallet_balance: Decimal
+    margin_balance: Decimal
+    maintenance_margin: Decimal
+    margin_ratio: Decimal | None
+    available: Decimal
+    age_ms: int
+
+
+@record
+class FundingView:
+    """Funding of one symbol: the running rate, its settlement, and the payment if the position is held until then."""
+
+    symbol: Symbol
+    funding_rate: Decimal | None
+    next_funding_time_ms: int
+    interval_ms: int
+    next_payment_if_held: Decimal | None
+
+
+BookKey = tuple[Symbol, PositionSide]
+
+OUTLIER_JUMP = Decimal("0.10")
+"""A mark this far from the last one waits for the next frame (HEDGING §3)."""
+OUTLIER_BASIS = Decimal("0.05")
+"""... and so does a mark this far from its index."""
+OUTLIER_WAIT_NS = 2_000_000_000
+
+
+@state
+class PositionBook:
+    """All rows of one account; written by the reactor only."""
+
+    positions: dict[BookKey, HeldPosition]
+    balances: dict[Asset, HeldBalance]
+    marks: dict[Symbol, Mark]
+    instruments: dict[Symbol, Instrument]
+    leverage: dict[Symbol, int]
+    isolated: dict[Symbol, bool]
+    dual_side: bool = False
+    multi_assets: bool = False
+    snapshot_ns: int = 0
+
+    # ------------------------------------------------------------ writing (reactor only)
+
+    def apply_mark(self, event: MarkPriceUpdate, now_ns: int) -> bool:
+        """Store a mark; False when it is older than the one held."""
+        held = self.marks.get(event.symbol)
+        if held is None:
+            self.marks[event.symbol] = Mark(
+                symbol=event.symbol,
+                mark_price=event.mark_price,
+                index_price=event.index_price,
+                funding_rate=event.funding_rate,
+                next_funding_time_ms=event.next_funding_time_ms,
+                event_time_ms=event.event_time_ms,
+                recv_ns=now_ns,
+                funding_interval_ms=self._interval_ms(event.symbol),
+            )
+            return True
+        if event.event_time_ms < held.event_time_ms:
+            return False
+        jumped = abs(event.mark_price - held.mark_price) >= held.mark_price * OUTLIER_JUMP
+        apart = abs(event.mark_price - event.index_price) > event.index_price * OUTLIER_BASIS
+        agrees = held.suspicious_since_ns is not None and not jumped
+        if (jumped or apart) and not agrees:
+            held.suspicious_since_ns = held.suspicious_since_ns or now_ns
+        else:
+            held.suspicious_since_ns = None
+        later = event.next_funding_time_ms - held.next_funding_time_ms
+        if later > 0 and held.next_funding_time_ms > 0:
+            held.funding_interval_ms = later
+        held.mark_price = event.mark_price
+        held.index_price = event.index_price
+        held.funding_rate = event.funding_rate
+        held.next_funding_time_ms = event.next_funding_time_ms
+        held.event_time_ms = event.event_time_ms
+        held.recv_ns = now_ns
+        return True
+
+    def apply_account_update(self, event: AccountUpdate, now_ns: int) -> list[HeldPosition]:
+        """Apply absolute rows that are not older than what is held; return the positions that changed size."""
+        changed: list[HeldPosition] = []
+        for balance in event.balances:
+            self._apply_balance(balance, event.transaction_time_ms, now_ns)
+        for row in event.positions:
+            held = self._apply_position(row, event.transaction_time_ms, now_ns)
+            if held is not None:
+                changed.append(held)
+        return changed
+
+    def _apply_balance(self, row: BalanceRow, version_ms: int, now_ns: int) -> None:
+        held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
+        if version_ms < held.version_ms:
+            return
+        held.wallet_balance = row.wallet_balance
+        held.cross_wallet_balance = row.cross_wallet_balance
+        held.version_ms = version_ms
+        held.recv_ns = now_ns
+
+    def _apply_position(self, row: PositionRow, version_ms: int, now_ns: int) -> HeldPosition | None:
+        held = self._row(row.symbol, row.position_side)
+        if version_ms < held.version_ms:
+            return None
+        moved = held.quantity != row.quantity
+        held.quantity = row.quantity
+        held.entry_price = row.entry_price
+        held.break_even_price = row.break_even_price
+        held.realised_pnl = row.realised_pnl
+        held.isolated = row.isolated
+        held.isolated_wallet = row.isolated_wallet
+        held.version_ms = version_ms
+        held.recv_ns = now_ns
+        held.source = "ACCOUNT_UPDATE"
+        return held if moved else None
+
+    def apply_snapshot(self, snapshot: Snapshot, now_ns: int) -> list[BookKey]:
+        """Adopt a complete snapshot where it is not older than the rows held; return keys whose size it changed."""
+        changed: list[BookKey] = []
+        seen: dict[BookKey, bool] = {}
+        for row in snapshot.positions:
+            seen[row.symbol, row.position_side] = True
+            if self._adopt_position(row, now_ns):
+                changed.append((row.symbol, row.position_side))
+        for key, held in self.positions.items():
+            # Absent from a complete snapshot is flat, unless an event newer than the request says otherwise.
+            if key not in seen and held.quantity != 0 and held.recv_ns < snapshot.requested_ns:
+                held.quantity = ZERO
+                held.entry_price = ZERO
+                held.isolated_wallet = ZERO
+                held.recv_ns = now_ns
+                held.source = "snapshot"
+                changed.append(key)
+        for balance in snapshot.balances:
+            self._adopt_balance(balance, now_ns)
+        self.snapshot_ns = now_ns
+        return changed
+
+    def differences(self, snapshot: Snapshot) -> list[tuple[BookKey, Decimal, Decimal]]:
+        """Return (key, ours, theirs) for every size that a complete snapshot sees otherwise and we do not know newer."""
+        found: list[tuple[BookKey, Decimal, Decimal]] = []
+        theirs = {(row.symbol, row.position_side): row for row in snapshot.positions}
+        for key, row in theirs.items():
+            held = self.positions.get(key)
+            ours = held.quantity if held is not None else ZERO
+            newer = held is not None and (held.recv_ns > snapshot.requested_ns or held.version_ms > row.update_time_ms)
+            if ours != row.quantity and not newer:
+                found.append((key, ours, row.quantity))
+        for key, held in self.positions.items():
+            if key not in theirs and held.quantity != 0 and held.recv_ns < snapshot.requested_ns:
+                found.append((key, held.quantity, ZERO))
+        return found
+
+    def _adopt_position(self, row: SnapshotPosition, now_ns: int) -> bool:
+        held = self._row(row.symbol, row.position_side)
+        held.venue_liquidation_price = row.liquidation_price if row.liquidation_price > 0 else None
+        held.adl = row.adl
+        if row.update_time_ms < held.version_ms:
+            return False
+        moved = held.quantity != row.quantity
+        held.quantity = row.quantity
+        held.entry_price = row.entry_price
+        held.break_even_price = row.break_even_price
+        if row.isolated or row.quantity != 0:
+            held.isolated = row.isolated
+        held.isolated_wallet = row.isolated_wallet
+        held.version_ms = row.update_time_ms
+        held.recv_ns = now_ns
+        held.source = "snapshot"
+        return moved
+
+    def _adopt_balance(self, row: SnapshotBalance, now_ns: int) -> None:
+        held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
+        held.available = row.available_balance
+        if row.update_time_ms < held.version_ms:
+            return
+        held.wallet_balance = row.wallet_balance
+        held.cross_wallet_balance = row.cross_wallet_balance
+        held.version_ms = row.update_time_ms
+        held.recv_ns = now_ns
+
+    def _row(self, symbol: Symbol, side: PositionSide) -> HeldPosition:
+        return self.positions.setdefault((symbol, side), HeldPosition(symbol=symbol, position_side=side))
+
+    def _interval_ms(self, symbol: Symbol) -> int:
+        instrument = self.instruments.get(symbol)
+        return (instrument.funding_interval_hours if instrument else 8) * 3_600_000
+
+    # ------------------------------------------------------------ reading
+
+    def quantity(self, symbol: Symbol) -> Decimal:
+        """Return the one-way position of a symbol, signed base units."""
+        held = self.positions.get((symbol, PositionSide.BOTH))
+        return held.quantity if held is not None else ZERO
+
+    def entry_price(self, symbol: Symbol) -> Decimal:
+        """Return the entry price of the one-way position, 0 when flat."""
+        held = self.positions.get((symbol, PositionSide.BOTH))
+        return held.entry_price if held is not None else ZERO
+
+    def is_isolated(self, symbol: Symbol) -> bool:
+        """Return the margin type of a symbol: the open position's, else the account's setting."""
+        held = self.positions.get((symbol, PositionSide.BOTH))
+        if held is not None and held.quantity != 0:
+            return held.isolated
+        return self.isolated.get(symbol, False)
+
+    def cross_others(self, symbol: Symbol, margin_asset: Asset) -> list[HeldPosition]:
+        """Return the other open cross positions on the same margin asset whose mark and brackets are known."""
+        found: list[HeldPosition] = []
+        for held in self.positions.values():
+            instrument = self.instruments.get(held.symbol)
+            if held.symbol == symbol or held.quantity == 0 or held.isolated or instrument is None:
+                continue
+            if instrument.margin_asset == margin_asset and held.symbol in self.marks:
+                found.append(held)
+        return found
+
+    def wallet(self, symbol: Symbol, margin_asset: Asset) -> Decimal:
+        """Return the wallet that stands behind a symbol: its isolated wallet, or the asset's cross wallet."""
+        held = self.positions.get((symbol, PositionSide.BOTH))
+        if held is not None and held.isolated and held.quantity != 0:
+            return held.isolated_wallet
+        balance = self.balances.get(margin_asset)
+        return balance.cross_wallet_balance if balance is not None else ZERO
+
+    def unrealised_pnl(self, held: HeldPosition) -> Decimal | None:
+        """Return quantity times (mark minus entry), None before the first mark."""
+        mark = self.marks.get(held.symbol)
+        return None if mark is None else held.quantity * (mark.mark_price - held.entry_price)
+
+    def maintenance(self, held: HeldPosition) -> Decimal | None:
+        """Return the maintenance margin of a position at its mark, None while mark or brackets are unknown."""
+        mark = self.marks.get(held.symbol)
+        instrument = self.instruments.get(held.symbol)
+        if mark is None or instrument is None:
+            return None
+        return maintenance_margin(notional=abs(held.quantity) * mark.mark_price, brackets=instrument.brackets)
+
+    def liquidation_price_of(self, held: HeldPosition) -> Decimal | None:
+        """Return the exact liquidation price of a one-way or hedge-mode position, None when it cannot be liquidated."""
+        instrument = self.instruments.get(held.symbol)
+        if instrument is None or held.quantity == 0:
+            return None
+        if held.isolated:
+            return liquidation_price(
+                position_amount=held.quantity,
+                entry_price=held.entry_price,
+                wallet_balance=held.isolated_wallet,
+                brackets=instrument.brackets,
+            )
+        others = self.cross_others(held.symbol, instrument.margin_asset)
+        opposite = self._opposite(held)
+        return liquidation_price(
+            position_amount=held.quantity,
+            entry_price=held.entry_price,
+            wallet_balance=self.wallet(held.symbol, instrument.margin_asset),
+            brackets=instrument.brackets,
+            other_maintenance_margin=sum((self.maintenance(other) or ZERO for other in others), ZERO),
+            other_unrealized_pnl=sum((self.unrealised_pnl(other) or ZERO for other in others), ZERO),
+            opposite_amount=opposite.quantity if opposite is not None else ZERO,
+            opposite_entry_price=opposite.entry_price if opposite is not None else ZERO,
+        )
+
+    def _opposite(self, held: HeldPosition) -> HeldPosition | None:
+        pairs = {PositionSide.LONG: PositionSide.SHORT, PositionSide.SHORT: PositionSide.LONG}
+        side = pairs.get(held.position_side)
+        return self.positions.get((held.symbol, side)) if side is not None else None
+
+    def position_view(self, symbol: Symbol, side: PositionSide, now_ns: int) -> PositionView | None:
+        """Return one position with everything derived from the latest mark, None when nothing is known of it."""
+        held = self.positions.get((symbol, side))
+        if held is None:
+            return None
+        mark = self.marks.get(symbol)
+        price = self.liquidation_price_of(held)
+        distance = None
+        if price is not None and mark is not None:
+            gap = price - mark.mark_price if held.quantity < 0 else mark.mark_price - price
+            distance = divide(gap, mark.mark_price)
+        return PositionView(
+            symbol=symbol,
+            position_side=side,
+            quantity=held.quantity,
+            entry_price=held.entry_price,
+            break_even_price=held.break_even_price,
+            mark_price=mark.mark_price if mark else None,
+            notional=abs(held.quantity) * mark.mark_price if mark else None,
+            unrealized_pnl=self.unrealised_pnl(held),
+            realized_pnl=held.realised_pnl,
+            maintenance_margin=self.maintenance(held),
+            liquidation_price=price,
+            liquidation_distance=distance,
+            venue_liquidation_price=held.venue_liquidation_price,
+            isolated=held.isolated,
+            leverage=self.leverage.get(symbol),
+            adl=held.adl,
+            source=held.source,
+            event_time_ms=held.version_ms,
+            age_ms=(now_ns - held.recv_ns) // NS_PER_MS,
+        )
+
+    def account_view(self, asset: Asset, now_ns: int) -> AccountView | None:
+        """Return wallet, margin balance, maintenance and ratio of the cross group of one margin asset."""
+        balance = self.balances.get(asset)
+        if balance is None:
+            return None
+        group = self.cross_others(Symbol(""), asset)
+        maintenance = sum((self.maintenance(held) or ZERO for held in group), ZERO)
+        margin = balance.cross_wallet_balance + sum((self.unrealised_pnl(held) or ZERO for held in group), ZERO)
+        return AccountView(
+            asset=asset,
+            wallet_balance=balance.wallet_balance,
+            cross_wallet_balance=balance.cross_wallet_balance,
+            margin_balance=margin,
+            maintenance_margin=maintenance,
+            margin_ratio=divide(maintenance, margin) if margin > 0 else None,
+            available=balance.available,
+            age_ms=(now_ns - balance.recv_ns) // NS_PER_MS,
+        )
+
+    def funding_view(self, symbol: Symbol) -> FundingView | None:
+        """Return the running funding of a symbol; nothing accrues, whoever holds at the settlement pays all of it."""
+        mark = self.marks.get(symbol)
+        if mark is None:
+            return None
+        payment = None
+        if mark.funding_rate is not None:
+            payment = -self.quantity(symbol) * mark.mark_price * mark.funding_rate
+        return FundingView(
+            symbol=symbol,
+            funding_rate=mark.funding_rate,
+            next_funding_time_ms=mark.next_funding_time_ms,
+            interval_ms=mark.funding_interval_ms,
+            next_payment_if_held=payment,
+        )
+
+
+def empty_book() -> PositionBook:
+    """Return a book that knows nothing."""
+    return PositionBook(positions={}, balances={}, marks={}, instruments={}, leverage={}, isolated={})

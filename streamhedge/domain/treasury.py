@@ -1,0 +1,163 @@
+"""Float trades: from what a person says to the fact that is booked.
+
+A float trade is idempotent by its id and durable before anybody acts on it. A sale or withdrawal beyond the float is
+refused and not recorded; an amount that is zero, negative or no number likewise.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from streamhedge.domain.events import FloatTrade, FloatTradeKind
+from streamhedge.domain.values import CENT_MILLIONTH, ZERO, Asset, TradeId, divide, exact, floor_step, record
+from streamhedge.errors import CommandError
+
+_KIND = FloatTradeKind
+IN_USD = (_KIND.DEPOSIT_USD, _KIND.WITHDRAW_USD, _KIND.SET_USD)
+
+
+@record
+class TradeRequest:
+    """What was asked. ``amount`` is USD for `buy` and the `-usd` kinds, base units for the others.
+
+    ``quantity`` (the CLI's --btc) wins over USD / price for a buy; ``price`` None means the mark.
+    """
+
+    kind: FloatTradeKind
+    asset: Asset
+    amount: Decimal
+    trade_id: TradeId
+    quantity: Decimal | None
+    price: Decimal | None
+    reason: str
+    confirmed: bool
+
+
+@record
+class TradeLimits:
+    """What a person must confirm before it is booked: money in quote units, collar as a fraction."""
+
+    max_trade: Decimal
+    price_collar: Decimal
+
+
+def book_trade(
+    request: TradeRequest,
+    *,
+    float_quantity: Decimal,
+    usd: Decimal,
+    mark_price: Decimal | None,
+    limits: TradeLimits,
+    time_ms: int,
+    original: FloatTrade | None = None,
+) -> FloatTrade:
+    """Return the fact that a request amounts to.
+
+    Args:
+        request: What was asked.
+        float_quantity: The float now, base units.
+        usd: The treasury's USD now.
+        mark_price: The latest mark, None before the first.
+        limits: What needs a confirmation.
+        time_ms: When it is booked.
+        original: The trade that a `void` undoes.
+
+    Raises:
+        CommandError: nothing is booked; the message says why and what to do.
+    """
+    with exact():
+        if request.kind is _KIND.VOID:
+            return _void(request, original, float_quantity=float_quantity, time_ms=time_ms)
+        if request.amount < 0 or (request.amount == 0 and request.kind not in (_KIND.SET, _KIND.SET_USD)):
+            raise CommandError(f"{request.kind.value} {request.amount}: the amount must be above zero; nothing recorded")
+        price = request.price if request.price is not None else mark_price
+        if price is None or price <= 0:
+            raise CommandError("no mark price is known yet and no --price was given; nothing recorded")
+        quantity, money = _amounts(request, price, float_quantity=float_quantity, usd=usd)
+        _check(request, quantity, price, float_quantity=float_quantity, mark_price=mark_price, limits=limits)
+        return FloatTrade(
+            trade_id=request.trade_id,
+            asset=request.asset,
+            kind=request.kind,
+            quantity=quantity,
+            usd=money,
+            price=price,
+            time_ms=time_ms,
+            reason=request.reason,
+        )
+
+
+def _amounts(
+    request: TradeRequest, price: Decimal, *, float_quantity: Decimal, usd: Decimal
+) -> tuple[Decimal, Decimal]:
+    amount = request.amount
+    bought = request.quantity if request.quantity is not None else floor_step(divide(amount, price), CENT_MILLIONTH)
+    sold = floor_step(amount, CENT_MILLIONTH)
+    changes = {
+        _KIND.BUY: (bought, -amount),
+        _KIND.SELL: (-sold, sold * price),
+        _KIND.DEPOSIT: (sold, ZERO),
+        _KIND.WITHDRAW: (-sold, ZERO),
+        _KIND.SET: (sold - float_quantity, ZERO),
+        _KIND.DEPOSIT_USD: (ZERO, amount),
+        _KIND.WITHDRAW_USD: (ZERO, -amount),
+        _KIND.SET_USD: (ZERO, amount - usd),
+    }
+    return changes[request.kind]
+
+
+def _check(
+    request: TradeRequest,
+    quantity: Decimal,
+    price: Decimal,
+    *,
+    float_quantity: Decimal,
+    mark_price: Decimal | None,
+    limits: TradeLimits,
+) -> None:
+    word = request.kind.value
+    if request.kind not in IN_USD and quantity == 0 and request.kind is not _KIND.SET:
+        raise CommandError(f"{word} {request.amount} rounds to nothing at 8 decimals; nothing recorded")
+    if float_quantity + quantity < 0:
+        raise CommandError(
+            f"{word} {-quantity:f} {request.asset} is more than the float of {float_quantity:f} {request.asset}; "
+            "nothing recorded"
+        )
+    if request.confirmed:
+        return
+    value = abs(quantity) * price if request.kind not in IN_USD else request.amount
+    if value > limits.max_trade:
+        raise CommandError(
+            f"{word} is worth {value:.2f} USD, above max_trade {limits.max_trade:f}: it would change the float by "
+            f"{quantity:+f} {request.asset}; repeat with --yes if that is meant; nothing recorded"
+        )
+    if mark_price is not None and abs(price - mark_price) > limits.price_collar * mark_price:
+        raise CommandError(
+            f"price {price:f} is more than {limits.price_collar * 100:f} % from the mark {mark_price:f}; "
+            "repeat with --yes if that is meant; nothing recorded"
+        )
+
+
+def _void(
+    request: TradeRequest, original: FloatTrade | None, *, float_quantity: Decimal, time_ms: int
+) -> FloatTrade:
+    if original is None:
+        raise CommandError("no such float trade to void; nothing recorded")
+    if original.kind is _KIND.VOID:
+        raise CommandError(f"{original.trade_id} is itself a void; book the trade again instead; nothing recorded")
+    if float_quantity - original.quantity < 0:
+        raise CommandError(
+            f"voiding {original.trade_id} takes {original.quantity:f} {original.asset} out of a float of "
+            f"{float_quantity:f}; nothing recorded"
+        )
+    return FloatTrade(
+        trade_id=request.trade_id,
+        asset=original.asset,
+        kind=_KIND.VOID,
+        quantity=-original.quantity,
+        usd=-original.usd,
+        price=original.price,
+        time_ms=time_ms,
+        reason=request.reason,
+        voids=original.trade_id,
+    )

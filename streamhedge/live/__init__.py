@@ -1,0 +1,1 @@
+"""The public objects: tasks wired around one pump."""

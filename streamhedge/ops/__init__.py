@@ -1,0 +1,1 @@
+"""Hands and eyes: command line, control socket, log lines."""

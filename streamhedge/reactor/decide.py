@@ -1,0 +1,246 @@
+"""From the state to orders: build what the rules see, ask them in fixed order, pass their drafts through the gate.
+
+Order per symbol: liquidation ladder, then hedge. A draft that the gate refuses is a value with a reason, shown once.
+"""
+
+from __future__ import annotations
+
+from streamhedge.domain.commands import Level
+from streamhedge.domain.order import Order, Purpose, Side
+from streamhedge.domain.values import NS_PER_MS, ZERO, divide
+from streamhedge.reactor.exposure import pending_interval
+from streamhedge.reactor.orders import register
+from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
+from streamhedge.rules.hedge import decide_hedge
+from streamhedge.rules.limits import Approved, GateContext, gate
+from streamhedge.rules.liquidation import read_ladder
+from streamhedge.rules.params import HedgeParams
+from streamhedge.rules.view import (
+    Blocked,
+    BookStatus,
+    HedgeVerdict,
+    HedgeView,
+    IntentDraft,
+    LadderStep,
+    LadderVerdict,
+    Leg,
+)
+
+NEVER_MS = 10**9
+
+
+def open_orders(core: Core, hedge: HedgeParams) -> list[Order]:
+    """Return our orders on the symbol that are not terminal."""
+    return [order for order in core.state.orders.values() if order.symbol == hedge.symbol and order.is_open]
+
+
+def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
+    """Build what the rules see of one hedge; None before filters and a first mark are known."""
+    book = core.state.book
+    instrument = book.instruments.get(hedge.symbol)
+    mark = book.marks.get(hedge.symbol)
+    if instrument is None or mark is None:
+        return None
+    memory = core.memory_of(hedge.symbol)
+    working = open_orders(core, hedge)
+    low, high = pending_interval(core, hedge.symbol)
+    others = tuple(
+        Leg(
+            symbol=held.symbol,
+            quantity=held.quantity,
+            entry_price=held.entry_price,
+            mark_price=book.marks[held.symbol].mark_price,
+            instrument=book.instruments[held.symbol],
+        )
+        for held in book.cross_others(hedge.symbol, instrument.margin_asset)
+    )
+    isolated = book.is_isolated(hedge.symbol)
+    return HedgeView(
+        params=hedge,
+        ladder=core.policy.ladder,
+        limits=core.policy.limits,
+        instrument=instrument,
+        float_quantity=core.state.floats.get(hedge.asset, ZERO),
+        position=book.quantity(hedge.symbol),
+        entry_price=book.entry_price(hedge.symbol),
+        pending_low=low,
+        pending_high=high,
+        open_orders=len(working) + (1 if memory.exposure is not None and not working else 0),
+        doubt_orders=sum(order.in_doubt for order in working),
+        mark_price=mark.mark_price,
+        index_price=mark.index_price,
+        mark_age_ms=(core.now_ns - mark.recv_ns) // NS_PER_MS,
+        mark_suspicious=mark.suspicious_since_ns is not None,
+        isolated=isolated,
+        wallet=book.wallet(hedge.symbol, instrument.margin_asset),
+        available=available_balance(core, hedge),
+        leverage=book.leverage.get(hedge.symbol, hedge.leverage),
+        others=() if isolated and book.quantity(hedge.symbol) != 0 else others,
+        trading_state=trading_state(core.state),
+        symbol_state=symbol_state(memory),
+        book_status=core.state.book_status,
+        position_trusted=memory.position_trusted,
+        paced=memory.paced,
+        last_paced_ns=memory.last_paced_ns,
+        zero_fills=memory.zero_fills,
+        naked_since_ns=memory.naked_since_ns,
+        retry_after_ns=max(memory.retry_after_ns, memory.reopen_at_ns or 0, core.state.quarantine_until_ns),
+        now_ns=core.now_ns,
+    )
+
+
+def available_balance(core: Core, hedge: HedgeParams) -> object:
+    """Return cross wallet plus cross PnL minus initial margin of the cross positions, quote units, at least 0.
+
+    The snapshot's own figure is stale as soon as the mark moves; this one follows it. Open orders are IOC and hold none.
+    """
+    book = core.state.book
+    asset = book.instruments[hedge.symbol].margin_asset
+    balance = book.balances.get(asset)
+    if balance is None:
+        return ZERO
+    free = balance.cross_wallet_balance
+    for held in book.positions.values():
+        instrument = book.instruments.get(held.symbol)
+        mark = book.marks.get(held.symbol)
+        if held.quantity == 0 or held.isolated or instrument is None or mark is None:
+            continue
+        if instrument.margin_asset != asset:
+            continue
+        leverage = book.leverage.get(held.symbol, 1)
+        free += held.quantity * (mark.mark_price - held.entry_price)
+        free -= divide(abs(held.quantity) * mark.mark_price, instrument.taker_fee_rate * 0 + leverage)
+    return max(ZERO, free)
+
+
+def run_rules(core: Core) -> None:
+    """Let every hedge decide, liquidation first."""
+    if not core.state.setup_done:
+        return
+    for hedge in core.policy.hedges:
+        view = view_of(core, hedge)
+        if view is None:
+            continue
+        memory = core.memory_of(hedge.symbol)
+        ladder = read_ladder(view)
+        _remember_ladder(core, memory, ladder)
+        if ladder.draft is not None and not _ladder_off(memory):
+            if _submit(core, view, ladder.draft):
+                memory.paced = True
+                memory.last_paced_ns = core.now_ns
+                core.persist("state", f"pace:{hedge.symbol}", paced=True)
+                view = view_of(core, hedge) or view
+        verdict = decide_hedge(view)
+        _remember_hedge(core, memory, view, verdict)
+        if verdict.draft is not None and not _hedge_silent(memory, verdict.draft):
+            sent = _submit(core, view, verdict.draft)
+            if sent and memory.paced and verdict.draft.side is Side.SELL:
+                memory.last_paced_ns = core.now_ns
+        _pace_end(core, memory, view, verdict)
+
+
+def _ladder_off(memory: SymbolMemory) -> bool:
+    return memory.block is not None and memory.block.latched
+
+
+def _hedge_silent(memory: SymbolMemory, draft: IntentDraft) -> bool:
+    return memory.block is not None
+
+
+def _submit(core: Core, view: HedgeView, draft: IntentDraft) -> bool:
+    verdict = gate(draft, view, gate_context(core, view))
+    memory = core.memory_of(draft.symbol)
+    if isinstance(verdict, Approved):
+        if core.state.shadow:
+            memory.retry_after_ns = core.now_ns + 1_000 * NS_PER_MS
+            core.note("shadow", Level.INFO, draft.symbol, f"would {draft.side.value} {draft.quantity}: {draft.reason}")
+            return False
+        register(core, draft)
+        return True
+    if memory.hold != verdict.control:
+        core.note(
+            "gate",
+            Level.WARNING,
+            draft.symbol,
+            f"{draft.side.value} {draft.quantity} refused by {verdict.control}: {verdict.reason}",
+            control=verdict.control,
+        )
+    memory.hold = verdict.control
+    memory.blocked = Blocked(cause="limit", reason=f"{verdict.control}: {verdict.reason}", remedy=None)
+    return False
+
+
+def gate_context(core: Core, view: HedgeView) -> GateContext:
+    """Collect what the gate counts beyond one symbol."""
+    minute_ago = core.now_ns - 60_000 * NS_PER_MS
+    memory = core.memory_of(view.params.symbol)
+    return GateContext(
+        intents_last_minute=sum(t > minute_ago for t in memory.intent_times_ns),
+        orders_last_minute=sum(t > minute_ago for t in core.state.meter.order_times_ns),
+        open_intents=sum(order.is_open for order in core.state.orders.values()),
+        turnover_today=core.state.meter.turnover,
+        ladder_latched_off=memory.block is not None and memory.block.latched,
+    )
+
+
+def _remember_ladder(core: Core, memory: SymbolMemory, ladder: LadderVerdict) -> None:
+    memory.liquidation_price = ladder.liquidation_price
+    memory.distance = ladder.distance
+    memory.joint_distance = ladder.joint_distance
+    meter = core.state.meter
+    if ladder.distance is not None and (meter.min_distance is None or ladder.distance < meter.min_distance):
+        meter.min_distance = ladder.distance
+    if ladder.step is memory.ladder_step:
+        return
+    louder = list(LadderStep).index(ladder.step) > list(LadderStep).index(memory.ladder_step)
+    memory.ladder_step = ladder.step
+    if ladder.distance is None:
+        return
+    percent = ladder.distance * 100
+    text = f"distance {percent:.2f} % is in step {ladder.step.value}"
+    if ladder.remedy is not None and louder:
+        text += (
+            f"; a top-up of {ladder.remedy.top_up:.0f} {core.policy.margin_asset} restores it, "
+            f"or sell {ladder.remedy.sell_quantity:f} {memory.symbol}'s float"
+        )
+    core.note(
+        "ladder",
+        Level.WARNING if louder else Level.INFO,
+        memory.symbol,
+        text,
+        step=ladder.step.value,
+        distance=str(ladder.distance),
+        liquidation_price=None if ladder.liquidation_price is None else str(ladder.liquidation_price),
+    )
+
+
+def _remember_hedge(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeVerdict) -> None:
+    memory.policy_short = verdict.policy_short
+    memory.target = verdict.target
+    memory.gap_low = verdict.gap_low
+    memory.gap_high = verdict.gap_high
+    memory.dust = verdict.dust
+    memory.naked = verdict.naked
+    memory.hold = verdict.hold
+    blocked = verdict.blocked
+    if memory.block is not None and abs(verdict.naked) * view.mark_price > view.params.band:
+        blocked = Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None)
+    elif memory.venue_closed and memory.reopen_at_ns is not None and core.now_ns < memory.reopen_at_ns:
+        blocked = Blocked(cause="venue", reason=f"{memory.venue_closed}; re-hedging after the cooldown", remedy=None)
+    was = memory.blocked.cause if memory.blocked is not None else ""
+    memory.blocked = blocked
+    if blocked is not None and blocked.cause != was:
+        core.note("blocked", Level.WARNING, memory.symbol, f"{blocked.cause}: {blocked.reason}", cause=blocked.cause)
+    elif blocked is None and was:
+        core.note("unblocked", Level.INFO, memory.symbol, f"no longer kept from its hedge by {was}")
+
+
+def _pace_end(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeVerdict) -> None:
+    if memory.paced and verdict.pace_over and view.book_status is BookStatus.LIVE:
+        memory.paced = False
+        core.persist("state", f"pace:{memory.symbol}", paced=False)
+
+
+def is_ladder(order: Order) -> bool:
+    """True for an order of the ladder."""
+    return order.purpose is Purpose.LADDER

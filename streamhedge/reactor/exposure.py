@@ -1,0 +1,132 @@
+"""How far the confirmed position can be from the truth while orders of ours are open or not yet visible in it.
+
+expected = base + foreign fills + sum of what our orders filled (or may still fill)
+
+The two channels race: ACCOUNT_UPDATE moves the position, ORDER_TRADE_UPDATE the order, in either order. Until the two
+agree the hedge rule stays silent, so half a pair never makes a decision; when they do not agree by themselves a
+snapshot is asked, and two snapshots that disagree with our fills mean that fills do not move the position.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from streamhedge.domain.commands import Level, RequestSnapshot
+from streamhedge.domain.order import Order, OrderStatus
+from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
+from streamhedge.reactor.state import Block, Core, Exposure, SymbolMemory
+
+PAIR_WAIT_NS = 50 * NS_PER_MS
+"""An execution report and its account update come as a pair; wait this long before asking (FAULTS U5)."""
+ASK_AGAIN_NS = 1_000 * NS_PER_MS
+"""Two snapshots that count as two are at least this far apart (HEDGING §8)."""
+
+
+def open_exposure(core: Core, symbol: Symbol, order: Order) -> None:
+    """Start (or join) the arithmetic for a newly registered order."""
+    memory = core.memory_of(symbol)
+    if memory.exposure is None:
+        memory.exposure = Exposure(base=core.state.book.quantity(symbol), order_ids=[])
+    memory.exposure.order_ids.append(order.client_order_id)
+    memory.exposure.ended_ns = None
+
+
+def orders_of(core: Core, exposure: Exposure) -> list[Order]:
+    """Return the orders the arithmetic covers."""
+    return [core.state.orders[client_id] for client_id in exposure.order_ids]
+
+
+def pending_interval(core: Core, symbol: Symbol) -> tuple[Decimal, Decimal]:
+    """Return what may still be added to the confirmed position, signed (low, high); (0, 0) when nothing is open."""
+    exposure = core.memory_of(symbol).exposure
+    if exposure is None:
+        return ZERO, ZERO
+    low = high = exposure.base + exposure.foreign - core.state.book.quantity(symbol)
+    for order in orders_of(core, exposure):
+        least = order.side.sign * order.filled
+        most = order.side.sign * (order.quantity if order.is_open else order.filled)
+        low += min(least, most)
+        high += max(least, most)
+    return low, high
+
+
+def expected_position(core: Core, exposure: Exposure) -> Decimal:
+    """Return where the position must be when every order has ended."""
+    fills = sum((order.side.sign * order.filled for order in orders_of(core, exposure)), ZERO)
+    return exposure.base + exposure.foreign + fills
+
+
+def foreign_fill(core: Core, symbol: Symbol, signed: Decimal) -> None:
+    """Count a fill that is not ours."""
+    exposure = core.memory_of(symbol).exposure
+    if exposure is not None:
+        exposure.foreign += signed
+
+
+def settle_exposure(core: Core, memory: SymbolMemory) -> None:
+    """Close the arithmetic when position and fills agree; ask for a snapshot when they do not within 50 ms."""
+    exposure = memory.exposure
+    if exposure is None:
+        return
+    orders = orders_of(core, exposure)
+    if any(order.is_open for order in orders):
+        exposure.ended_ns = None
+        return
+    if core.state.book.quantity(memory.symbol) == expected_position(core, exposure):
+        memory.exposure = None
+        return
+    if exposure.ended_ns is None:
+        exposure.ended_ns = core.now_ns
+    overdue = core.now_ns - exposure.ended_ns >= PAIR_WAIT_NS
+    if overdue and core.now_ns - exposure.last_asked_ns >= ASK_AGAIN_NS:
+        exposure.asked += 1
+        exposure.last_asked_ns = core.now_ns
+        core.commands.append(RequestSnapshot(reason=f"fills of {memory.symbol} not in the position", audit=True))
+
+
+def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns: int, theirs: Decimal) -> None:
+    """Hold a snapshot against our fills, HEDGING §8 (a): two that disagree, at least 1 s apart, block the symbol.
+
+    The snapshot that agrees settles; the book has adopted it by now.
+    """
+    exposure = memory.exposure
+    if exposure is None or exposure.ended_ns is None or requested_ns < exposure.ended_ns:
+        return
+    expected = expected_position(core, exposure)
+    if theirs == expected:
+        memory.exposure = None
+        return
+    exposure.disagreed += 1
+    if exposure.disagreed < 2:
+        return
+    ours = [order for order in orders_of(core, exposure) if order.filled != 0]
+    doubtful = any(order.status is OrderStatus.ABSENT for order in orders_of(core, exposure))
+    memory.exposure = None
+    if not ours or doubtful:
+        # Nothing of ours claims a fill: somebody else traded, or an order we gave up executed. The venue is right.
+        core.state.meter.adoptions += 1
+        core.note(
+            "adopted",
+            Level.WARNING,
+            memory.symbol,
+            f"position {theirs} adopted from the venue, {expected} was expected; nothing of ours explains it",
+            expected=str(expected),
+            venue=str(theirs),
+        )
+        return
+    memory.block = Block(
+        cause="effectiveness",
+        reason=f"our fills lead to {expected}, two snapshots say {theirs}: fills do not move the position as they say",
+        latched=True,
+        until_ns=None,
+    )
+    core.persist("state", f"block:{memory.symbol}", cause="effectiveness", reason=memory.block.reason, latched=True)
+    core.note(
+        "blocked",
+        Level.CRITICAL,
+        memory.symbol,
+        f"{memory.block.reason}; nothing is sent on {memory.symbol} until a person runs "
+        f"`resume --symbol {memory.symbol} --reason …`",
+        expected=str(expected),
+        venue=str(theirs),
+    )

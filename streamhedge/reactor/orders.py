@@ -1,0 +1,451 @@
+"""The life of our orders: registration, answers, execution reports, doubt and its end.
+
+Invariants: a client order id is a pure function of (instance, epoch, sequence) and leaves at most once; no answer means
+in doubt; an order in doubt closes only by an event with its id, an `order.status` answer, or the full absence rule.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from streamhedge.domain.canonical import to_plain
+from streamhedge.domain.commands import Level, PlaceOrder, QueryOrder, RequestSetup, RequestSnapshot, RequestTime
+from streamhedge.domain.events import (
+    ExecutionReport,
+    IntentVoided,
+    OrderOutcome,
+    OrderStatusAnswer,
+    OutcomeKind,
+    Owner,
+)
+from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_status
+from streamhedge.domain.values import NS_PER_MS, ClientOrderId, Symbol
+from streamhedge.reactor.exposure import foreign_fill, open_exposure
+from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
+from streamhedge.rules.view import IntentDraft
+
+DEADLINE_NS = 200 * NS_PER_MS
+"""An intent whose first byte has not left by then is void (FAULTS C4)."""
+FIRST_QUERY_NS = 250 * NS_PER_MS
+QUERY_EVERY_NS = 1_000 * NS_PER_MS
+ABSENCES_NEEDED = 2
+QUARANTINE_EXTRA_NS = 3_000 * NS_PER_MS
+"""Tq = recv_window + 3 s: after that a request that was under way can no longer be accepted (FAULTS, head)."""
+
+MARGIN_CODES = (-2019, -2018, -4050, -4051, -2027)
+AUTHENTICATION_CODES = (-2014, -2015, -2017, -1022)
+FILTER_CODES = (-1111, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4164, -4131, -1130, -1121)
+CLOSED_CODES = (-4140, -4141, -4087, -4088, -4105, -4106, -4107, -4192)
+SAME_REFUSALS_PER_MINUTE = 3
+REFUSED_PAUSE_NS = 60_000 * NS_PER_MS
+
+
+def client_order_id(instance: str, epoch: int, number: int) -> ClientOrderId:
+    """Return the id of one intent, at most 36 characters of the venue's alphabet."""
+    return ClientOrderId(f"sh-{instance}-{epoch}-{number:06d}")
+
+
+def parse_client_order_id(text: str) -> tuple[str, int, int] | None:
+    """Return (instance, epoch, sequence) of an id under our prefix, None for any other."""
+    parts = text.split("-")
+    if len(parts) != 4 or parts[0] != "sh" or not parts[2].isdigit() or not parts[3].isdigit():
+        return None
+    return parts[1], int(parts[2]), int(parts[3])
+
+
+def quarantine_ns(core: Core) -> int:
+    """Return Tq in nanoseconds."""
+    return core.policy.limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
+
+
+# ---------------------------------------------------------------- making one
+
+
+def register(core: Core, draft: IntentDraft) -> Order:
+    """Number an approved draft, put it in the state and ask for it to be sent."""
+    memory = core.state
+    order = Order(
+        client_order_id=client_order_id(memory.instance, memory.epoch, memory.next_order),
+        symbol=draft.symbol,
+        side=draft.side,
+        quantity=draft.quantity,
+        type=draft.type,
+        price=draft.price,
+        time_in_force=draft.time_in_force,
+        reduce_only=draft.reduce_only,
+        purpose=draft.purpose,
+        decided_seq=memory.seq,
+        decided_ns=core.now_ns,
+        target=draft.target,
+        position_before=memory.book.quantity(draft.symbol),
+        decision_mark=memory.book.marks[draft.symbol].mark_price,
+        reason=draft.reason,
+    )
+    memory.next_order += 1
+    memory.orders[order.client_order_id] = order
+    open_exposure(core, draft.symbol, order)
+    symbol_memory = core.memory_of(draft.symbol)
+    minute_ago = core.now_ns - 60_000 * NS_PER_MS
+    symbol_memory.intent_times_ns = [t for t in symbol_memory.intent_times_ns if t > minute_ago] + [core.now_ns]
+    meter = memory.meter
+    meter.order_times_ns = [t for t in meter.order_times_ns if t > minute_ago] + [core.now_ns]
+    meter.orders_sent += 1
+    if not order.reduce_only:
+        meter.turnover += order.quantity * order.decision_mark
+    core.commands.append(
+        PlaceOrder(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            type=order.type,
+            quantity=order.quantity,
+            price=order.price,
+            time_in_force=order.time_in_force,
+            reduce_only=order.reduce_only,
+            deadline_ns=core.now_ns + DEADLINE_NS,
+        )
+    )
+    core.note(
+        "intent",
+        Level.INFO,
+        order.symbol,
+        f"{order.side.value} {order.quantity}{' reduce-only' if order.reduce_only else ''} "
+        f"{order.type.value}{f' {order.time_in_force.value} {order.price}' if order.time_in_force else ''}: {order.reason}",
+        client_order_id=order.client_order_id,
+        purpose=order.purpose.value,
+        target=str(order.target),
+        decision_mark=str(order.decision_mark),
+    )
+    _forget_old_orders(core)
+    return order
+
+
+def _forget_old_orders(core: Core) -> None:
+    orders = core.state.orders
+    excess = len(orders) - RECENT_ORDERS
+    if excess <= 0:
+        return
+    covered = [i for m in core.state.memory.values() if m.exposure is not None for i in m.exposure.order_ids]
+    for client_id in [i for i, order in orders.items() if not order.is_open and i not in covered][:excess]:
+        del orders[client_id]
+
+
+# ---------------------------------------------------------------- what comes back
+
+
+def on_outcome(core: Core, event: OrderOutcome) -> None:
+    """Take the answer (or its absence) to an order request."""
+    order = core.state.orders.get(event.client_order_id)
+    if order is None:
+        core.note("stray_reply", Level.WARNING, None, f"reply to unknown order {event.client_order_id}")
+        return
+    if order.sent_ns is None:
+        order.sent_ns = order.decided_ns
+    if event.kind is OutcomeKind.ACCEPTED:
+        _take_fill_total(order, event.filled)
+        order.order_id = event.order_id or order.order_id
+        _move(core, order, event.report)
+    elif event.kind is OutcomeKind.IN_DOUBT:
+        order.error_message = event.message
+        before = order.status
+        _move(core, order, Report.DOUBT)
+        if order.in_doubt and before is not OrderStatus.IN_DOUBT:
+            _note_doubt(core, order, f"HTTP {event.status} {event.message}".strip())
+    else:
+        _refused(core, order, event)
+
+
+def _note_doubt(core: Core, order: Order, why: str) -> None:
+    core.state.meter.doubted += 1
+    core.note(
+        "in_doubt",
+        Level.WARNING,
+        order.symbol,
+        f"{order.side.value} {order.quantity} {order.client_order_id}: {why}; it may have executed. Nothing is sent on "
+        f"{order.symbol} until evidence settles it; asking order.status",
+        client_order_id=order.client_order_id,
+    )
+
+
+def _refused(core: Core, order: Order, event: OrderOutcome) -> None:
+    if order.status not in (OrderStatus.PLANNED, OrderStatus.SENT, OrderStatus.IN_DOUBT):
+        core.note(
+            "late_refusal",
+            Level.WARNING,
+            order.symbol,
+            f"{order.client_order_id} is {order.status.value}, yet its late reply refuses it ({event.code} "
+            f"{event.message}): the event wins",
+        )
+        return
+    order.error_code = event.code
+    order.error_message = event.message
+    _move(core, order, Report.REFUSED)
+    core.state.meter.refused += 1
+    _after_refusal(core, order, event)
+
+
+def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
+    """Decide how long to stay quiet after a certain refusal, and what to look at again."""
+    memory = core.memory_of(order.symbol)
+    pause_ms = _pause_ms(event, memory.refusal_streak)
+    memory.refusal_streak += 1
+    memory.retry_after_ns = core.now_ns + pause_ms * NS_PER_MS
+    minute_ago = core.now_ns - REFUSED_PAUSE_NS
+    if event.code != memory.refusal_code:
+        memory.refusal_times_ns = []
+    memory.refusal_code = event.code
+    memory.refusal_times_ns = [t for t in memory.refusal_times_ns if t > minute_ago] + [core.now_ns]
+    what_next = f"waiting {pause_ms} ms, then a new decision"
+    if event.code in AUTHENTICATION_CODES:
+        core.state.halted = f"the venue refuses the key ({event.code} {event.message})"
+        core.persist("state", "halted", reason=core.state.halted)
+        what_next = "HALTED: check key, IP list and permissions, then `resume --reason …`"
+    elif event.code in FILTER_CODES or event.code in CLOSED_CODES:
+        core.commands.append(RequestSetup(reason=f"{event.code} {event.message}"))
+        what_next = "reading the filters again"
+    elif event.code in (-2022, -4118, -2019):
+        core.commands.append(RequestSnapshot(reason=f"{event.code} {event.message}", audit=True))
+    elif event.code in (-1021, -5028):
+        core.commands.append(RequestTime())
+    if event.code < 0 and len(memory.refusal_times_ns) >= SAME_REFUSALS_PER_MINUTE and event.code not in MARGIN_CODES:
+        memory.block = memory.block or Block(
+            cause="refused",
+            reason=f"the venue refused {len(memory.refusal_times_ns)} orders in a minute: {event.code} {event.message}",
+            latched=False,
+            until_ns=core.now_ns + REFUSED_PAUSE_NS,
+        )
+        what_next = "BLOCKED for 60 s"
+    core.note(
+        "refused",
+        Level.WARNING,
+        order.symbol,
+        f"{order.side.value} {order.quantity} refused: {event.code} {event.message}; {what_next}",
+        client_order_id=order.client_order_id,
+        code=event.code,
+        status=event.status,
+    )
+
+
+def _pause_ms(event: OrderOutcome, streak: int) -> int:
+    """Return the wait before a new decision (FAULTS, head): Retry-After, else a short doubling series."""
+    if event.retry_after_ms is not None:
+        return event.retry_after_ms
+    step = min(streak, 6)
+    if event.status == 503 and event.code != -1008:
+        return 200 << min(step, 2)
+    if event.code in MARGIN_CODES:
+        return min(1_000 << step, 60_000)
+    if event.kind is OutcomeKind.NOT_SENT:
+        return 200 << min(step, 5)
+    return 1_000 << min(step, 2)
+
+
+def on_voided(core: Core, event: IntentVoided) -> None:
+    """An intent that the outbox did not send: it ends here, for certain."""
+    order = core.state.orders[event.client_order_id]
+    _move(core, order, Report.REFUSED)
+    order.error_message = event.reason
+    core.state.meter.orders_sent -= 1
+    core.note("voided", Level.WARNING, order.symbol, f"{order.client_order_id} was not sent: {event.reason}")
+
+
+def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
+    """Take the answer of `order.status`; not found is one absence and proves nothing by itself."""
+    order = core.state.orders.get(event.client_order_id)
+    if order is None or event.inconclusive:
+        return
+    if event.found:
+        assert event.report is not None, "an answer that found the order says what became of it"
+        order.order_id = event.order_id or order.order_id
+        was_open = order.is_open
+        if event.filled > order.filled and event.filled_quote > order.filled_quote:
+            order.filled_quote = event.filled_quote
+        _take_fill_total(order, event.filled)
+        _move(core, order, event.report)
+        if was_open:
+            core.note(
+                "settled",
+                Level.INFO,
+                order.symbol,
+                f"{order.client_order_id} settled by order.status: {order.status.value}, filled {order.filled}",
+                client_order_id=order.client_order_id,
+            )
+        return
+    if order.status not in (OrderStatus.IN_DOUBT, OrderStatus.WORKING):
+        return
+    start = order.sent_ns or order.decided_ns
+    if core.now_ns - start < quarantine_ns(core) or core.now_ns - order.last_absence_ns < QUERY_EVERY_NS:
+        return
+    order.absences += 1
+    order.last_absence_ns = core.now_ns
+
+
+def query_doubtful(core: Core) -> None:
+    """Ask about orders in doubt, or accepted and silent, 250 ms after sending and then each second."""
+    for order in core.state.orders.values():
+        if not order.is_open or order.status is OrderStatus.PLANNED and order.sent_ns is None:
+            continue
+        start = order.sent_ns or order.decided_ns
+        wait = FIRST_QUERY_NS if order.in_doubt else 2 * QUERY_EVERY_NS
+        if core.now_ns - start >= wait and core.now_ns - order.last_query_ns >= QUERY_EVERY_NS:
+            order.last_query_ns = core.now_ns
+            core.commands.append(QueryOrder(symbol=order.symbol, client_order_id=order.client_order_id))
+            if order.absences >= ABSENCES_NEEDED:
+                core.commands.append(RequestSnapshot(reason=f"absence of {order.client_order_id}", audit=True))
+
+
+def close_absent(core: Core, *, requested_ns: int, agrees: dict[Symbol, bool], stream_live_since_ns: int) -> None:
+    """Apply the full absence rule to orders in doubt, on a snapshot that was asked after Tq (FAULTS, UNKNOWN rule).
+
+    Needs two answers of "does not exist" at least a second apart, both after Tq, a user stream that has been live since
+    the send, and a snapshot after Tq that equals the book.
+    """
+    for order in list(core.state.orders.values()):
+        if not order.in_doubt or order.absences < ABSENCES_NEEDED:
+            continue
+        start = order.sent_ns or order.decided_ns
+        after_quarantine = requested_ns >= start + quarantine_ns(core)
+        if after_quarantine and agrees.get(order.symbol, True) and stream_live_since_ns <= max(start, requested_ns):
+            _move(core, order, Report.ABSENT)
+            core.note(
+                "settled",
+                Level.WARNING,
+                order.symbol,
+                f"{order.client_order_id} closed as never executed: {order.absences} times unknown to the venue after "
+                f"{quarantine_ns(core) // NS_PER_MS} ms, and the position agrees",
+                client_order_id=order.client_order_id,
+            )
+
+
+# ---------------------------------------------------------------- execution reports
+
+
+def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
+    """Apply a report to our order, or count it as a foreign fill; return our order."""
+    if event.trade_id:
+        key = f"{event.symbol}:{event.trade_id}"
+        if key in core.state.seen_trades:
+            return core.state.orders.get(event.client_order_id)
+        core.state.seen_trades[key] = event.transaction_time_ms
+        if len(core.state.seen_trades) > 4 * RECENT_ORDERS:
+            core.state.seen_trades.pop(next(iter(core.state.seen_trades)))
+    order = core.state.orders.get(event.client_order_id)
+    if event.owner is not Owner.OURS or order is None:
+        if event.last_quantity > 0:
+            foreign_fill(core, event.symbol, event.side.sign * event.last_quantity)
+        return None
+    _check_same_order(core, order, event)
+    order.order_id = event.order_id
+    if event.last_quantity > 0 and event.trade_id:
+        order.trade_ids = [*(order.trade_ids or []), event.trade_id]
+        order.filled_quote += event.last_quantity * event.last_price
+        order.commission += event.commission
+        order.commission_asset = event.commission_asset
+        order.realised_pnl += event.realised_pnl
+        core.persist(
+            "fill",
+            f"{event.symbol}:{event.trade_id}",
+            client_order_id=order.client_order_id,
+            side=event.side.value,
+            quantity=str(event.last_quantity),
+            price=str(event.last_price),
+            commission=str(event.commission),
+            commission_asset=event.commission_asset,
+            realised_pnl=str(event.realised_pnl),
+            time_ms=event.transaction_time_ms,
+        )
+        exposure = core.memory_of(event.symbol).exposure
+        if exposure is not None:
+            exposure.last_fill_ms = max(exposure.last_fill_ms, event.transaction_time_ms)
+    _take_fill_total(order, event.cumulative_quantity)
+    _move(core, order, event.report)
+    return order
+
+
+def _check_same_order(core: Core, order: Order, event: ExecutionReport) -> None:
+    """An own id with another side or a larger quantity means our memory is wrong: stop (FAULTS O19)."""
+    if event.side is order.side and event.quantity <= order.quantity:
+        return
+    core.state.halted = (
+        f"order {order.client_order_id} is {order.side.value} {order.quantity} here and "
+        f"{event.side.value} {event.quantity} at the venue"
+    )
+    core.persist("state", "halted", reason=core.state.halted)
+    core.note("halted", Level.CRITICAL, order.symbol, f"{core.state.halted}; HALTED, a person must look")
+
+
+def _take_fill_total(order: Order, filled: Decimal) -> None:
+    if filled > order.filled:
+        order.filled = filled
+
+
+def _move(core: Core, order: Order, report: Report) -> None:
+    """Move an order along the table; note and persist the ends."""
+    before = order.status
+    if report is Report.FILLED and order.filled == 0:
+        order.filled = order.quantity
+    order.status = next_status(before, report)
+    if order.status is before and order.is_open:
+        return
+    ghost = before in (OrderStatus.ABSENT, OrderStatus.REFUSED) and order.status not in (before, OrderStatus.REFUSED)
+    if ghost:
+        core.state.meter.ghosts += 1
+        # The position may or may not show it yet: trust nothing on this symbol until a snapshot has said so.
+        core.memory_of(order.symbol).position_trusted = False
+        core.commands.append(RequestSnapshot(reason=f"ghost fill of {order.client_order_id}", audit=True))
+        core.note(
+            "ghost",
+            Level.WARNING,
+            order.symbol,
+            f"{order.client_order_id} was closed as {before.value}, yet the venue reports {order.status.value}, filled "
+            f"{order.filled}: it counts, the next decision corrects the exposure",
+            client_order_id=order.client_order_id,
+        )
+    if order.is_open:
+        core.persist("order", order.client_order_id, **to_plain(order))
+        return
+    if order.ended_ns is None or ghost:
+        order.ended_ns = core.now_ns
+        _ended(core, order)
+    core.persist("order", order.client_order_id, **to_plain(order))
+
+
+def _ended(core: Core, order: Order) -> None:
+    memory = core.memory_of(order.symbol)
+    if order.status in (OrderStatus.REFUSED, OrderStatus.ABSENT):
+        return
+    memory.refusal_streak = 0
+    if order.filled == 0:
+        memory.zero_fills += 1
+        wait = 1_000 << min(memory.zero_fills - 1, 2)
+        memory.retry_after_ns = core.now_ns + wait * NS_PER_MS
+        core.note(
+            "unfilled",
+            Level.WARNING,
+            order.symbol,
+            f"{order.side.value} {order.quantity} at {order.price} found nothing inside the collar; next raise in {wait} ms",
+            client_order_id=order.client_order_id,
+        )
+        return
+    memory.zero_fills = 0
+    core.state.meter.hedges += order.purpose is Purpose.HEDGE
+
+
+def note_fill(core: Core, order: Order) -> None:
+    """Say what an ended order did, with its slippage against the decision's mark."""
+    average = order.average_price
+    if order.filled == 0 or average is None:
+        return
+    slippage = order.side.sign * (average - order.decision_mark) / order.decision_mark * 10_000
+    microseconds = ((order.ended_ns or core.now_ns) - order.decided_ns) // 1_000
+    core.note(
+        "filled",
+        Level.INFO,
+        order.symbol,
+        f"{order.side.value} {order.filled} of {order.quantity} at {average.normalize():f} in {microseconds // 1000}.{microseconds // 100 % 10} ms, "
+        f"slip {slippage:.1f} bp",
+        client_order_id=order.client_order_id,
+        purpose=order.purpose.value,
+        filled=str(order.filled),
+        average_price=str(average),
+    )

@@ -1,0 +1,446 @@
+"""react(event) -> Reaction: the only code that changes the book.
+
+Pure and deterministic: no clock, no randomness, no input or output. Every handler validates, then mutates; then the
+rules run in fixed order. The table below indexes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from streamhedge.domain.canonical import digest
+from streamhedge.domain.commands import Level, Reaction, RequestSetup, RequestSnapshot
+from streamhedge.domain.events import (
+    AccountConfigUpdate,
+    AccountUpdate,
+    BookStatusChanged,
+    CallFailed,
+    ClockStepped,
+    ContractInfo,
+    Event,
+    ExecutionReport,
+    FloatTradeRecorded,
+    IntentVoided,
+    MarginCall,
+    MarkPriceUpdate,
+    OpenOrders,
+    OperatorVerb,
+    OrderOutcome,
+    OrderStatusAnswer,
+    Owner,
+    PositionSide,
+    Quarantined,
+    SetupDone,
+    Snapshot,
+    StoreFailed,
+    VerbKind,
+)
+from streamhedge.domain.order import OrderStatus, Report, next_status
+from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
+from streamhedge.reactor import meter
+from streamhedge.reactor.decide import run_rules
+from streamhedge.reactor.exposure import settle_exposure
+from streamhedge.reactor.orders import (
+    note_fill,
+    on_execution_report,
+    on_outcome,
+    on_status_answer,
+    on_voided,
+    parse_client_order_id,
+    query_doubtful,
+)
+from streamhedge.reactor.reconcile import audit_again, on_open_orders, on_snapshot
+from streamhedge.reactor.state import Block, Core, State, SymbolMemory, TradeClock
+from streamhedge.rules.params import Policy
+from streamhedge.rules.view import BookStatus
+
+HALT_ALARM_NS = 60_000 * NS_PER_MS
+FOREVER_NS = 2**62
+
+
+class Reactor:
+    """One account's state and the function that moves it."""
+
+    def __init__(self, state: State, policy: Policy) -> None:
+        self.core = Core(state=state, policy=policy)
+        for hedge in policy.hedges:
+            self.core.memory_of(hedge.symbol)
+            state.floats.setdefault(hedge.asset, ZERO)
+
+    @property
+    def state(self) -> State:
+        """The whole memory; readers must not write."""
+        return self.core.state
+
+    def react(self, seq: int, now_ns: int, events: list[Event]) -> Reaction:
+        """Apply the events of one input, run the rules, and return what to do.
+
+        Args:
+            seq: Number of the input.
+            now_ns: Its receive time, nanoseconds since the epoch, never falling.
+            events: What the input decoded to, in order; may be empty.
+        """
+        core = self.core
+        core.state.seq = seq
+        core.now_ns = now_ns
+        core.commands = []
+        core.notes = []
+        meter.elapse(core)
+        for event in events:
+            handler = HANDLERS.get(type(event))
+            if handler is not None:
+                handler(core, event)
+        _housekeeping(core)
+        run_rules(core)
+        meter.measure(core)
+        return Reaction(seq=seq, commands=tuple(core.commands), notes=tuple(core.notes))
+
+    def digest(self) -> str:
+        """Return the digest of the canonical state."""
+        return digest(self.core.state)
+
+
+def _housekeeping(core: Core) -> None:
+    query_doubtful(core)
+    audit_again(core)
+    for memory in core.state.memory.values():
+        settle_exposure(core, memory)
+        if memory.block is not None and memory.block.until_ns is not None and core.now_ns >= memory.block.until_ns:
+            core.note("unblocked", Level.INFO, memory.symbol, f"the block for {memory.block.cause} has ended")
+            memory.block = None
+        if memory.reopen_at_ns is not None and core.now_ns >= memory.reopen_at_ns:
+            memory.reopen_at_ns = None
+            memory.venue_closed = ""
+    _alarm_while_halted(core)
+
+
+def _alarm_while_halted(core: Core) -> None:
+    """HALTED with a short open means the ladder is off: say so each minute, with the distance."""
+    if core.state.halted is None or core.now_ns - core.state.last_halt_alarm_ns < HALT_ALARM_NS:
+        return
+    core.state.last_halt_alarm_ns = core.now_ns
+    for memory in core.state.memory.values():
+        quantity = core.state.book.quantity(memory.symbol)
+        if quantity != 0:
+            distance = "unknown" if memory.distance is None else f"{memory.distance * 100:.2f} %"
+            core.note(
+                "halted",
+                Level.CRITICAL,
+                memory.symbol,
+                f"HALTED ({core.state.halted}) with {quantity} open: the ladder is off, liquidation distance {distance}",
+            )
+
+
+# ---------------------------------------------------------------- market
+
+
+def _on_mark(core: Core, event: MarkPriceUpdate) -> None:
+    core.state.book.apply_mark(event, core.now_ns)
+
+
+def _on_contract_info(core: Core, event: ContractInfo) -> None:
+    if event.symbol not in core.state.memory:
+        return
+    memory = core.memory_of(event.symbol)
+    instrument = core.state.book.instruments.get(event.symbol)
+    if event.brackets is not None:
+        core.commands.append(RequestSetup(reason=f"margin brackets of {event.symbol} changed"))
+        core.note("brackets", Level.WARNING, event.symbol, "margin brackets changed; reading the account's own again")
+    if event.status != "TRADING" and memory.block is None:
+        memory.block = Block(
+            cause="contract", reason=f"contract status is {event.status}", latched=False, until_ns=None
+        )
+        core.note("blocked", Level.CRITICAL, event.symbol, f"contract status is {event.status}: no more hedging on it")
+    elif event.status == "TRADING" and memory.block is not None and memory.block.cause == "contract":
+        memory.block = None
+        core.note("unblocked", Level.INFO, event.symbol, "contract status is TRADING again")
+    if instrument is not None:
+        core.state.book.instruments[event.symbol] = replace(instrument, status=event.status)
+
+
+# ---------------------------------------------------------------- account
+
+
+def _on_account_update(core: Core, event: AccountUpdate) -> None:
+    core.state.book.apply_account_update(event, core.now_ns)
+    meter.count_funding(core, event)
+    if event.reason == "INSURANCE_CLEAR":
+        amount = sum((row.change for row in event.balances), ZERO)
+        core.note("insurance", Level.CRITICAL, None, f"liquidation clearance {amount} booked by the venue")
+    for row in event.positions:
+        if row.position_side is not PositionSide.BOTH and row.quantity != 0 and row.symbol in core.state.memory:
+            _halt(core, f"{row.symbol} has a {row.position_side.value} position: hedge mode is read, not traded")
+
+
+def _on_report(core: Core, event: ExecutionReport) -> None:
+    new_trade = event.last_quantity > 0 and f"{event.symbol}:{event.trade_id}" not in core.state.seen_trades
+    if event.owner is Owner.OURS and event.client_order_id not in core.state.orders:
+        _second_writer(core, event)
+    order = on_execution_report(core, event)
+    if new_trade:
+        meter.count_fees(core, event)
+    if order is not None:
+        if not order.is_open and event.report in (Report.FILLED, Report.ENDED):
+            note_fill(core, order)
+        return
+    if not new_trade or event.symbol not in core.state.memory:
+        return
+    if event.owner is Owner.FOREIGN or event.owner is Owner.OURS:
+        _external_trade(core, core.memory_of(event.symbol), event)
+    else:
+        _venue_close(core, core.memory_of(event.symbol), event)
+
+
+def _second_writer(core: Core, event: ExecutionReport) -> None:
+    """An id under our prefix that this ledger never made means that somebody else trades the account (FAULTS A2)."""
+    parsed = parse_client_order_id(event.client_order_id)
+    if parsed is None:
+        return
+    instance, epoch, _ = parsed
+    if instance == core.state.instance and epoch <= core.state.epoch:
+        return
+    _halt(
+        core,
+        f"a second streamhedge trades this account: order {event.client_order_id}, instance {instance} epoch {epoch}; "
+        f"this one is {core.state.instance} epoch {core.state.epoch}. Stop one of them, then `resume --reason …`",
+    )
+
+
+def _external_trade(core: Core, memory: SymbolMemory, event: ExecutionReport) -> None:
+    minute_ago = core.now_ns - 60_000 * NS_PER_MS
+    memory.external_times_ns = [t for t in memory.external_times_ns if t > minute_ago] + [core.now_ns]
+    text = f"somebody else traded: {event.side.value} {event.last_quantity} at {event.last_price}; adopted"
+    if len(memory.external_times_ns) > core.policy.limits.external_trades_per_minute:
+        memory.block = memory.block or Block(
+            cause="external",
+            reason=f"{len(memory.external_times_ns)} foreign trades in a minute: not fighting a person",
+            latched=False,
+            until_ns=None,
+        )
+        text += "; BLOCKED until `resume --symbol`"
+    core.note("external", Level.WARNING, event.symbol, text, client_order_id=event.client_order_id)
+
+
+def _venue_close(core: Core, memory: SymbolMemory, event: ExecutionReport) -> None:
+    """The venue closed (part of) our leg: adopt, alert, and let policy say when to hedge again (HEDGING §3)."""
+    ladder = core.policy.ladder
+    waits = {
+        Owner.ADL: ladder.reopen_after_adl_ms,
+        Owner.LIQUIDATION: ladder.reopen_after_liquidation_ms,
+        Owner.SETTLEMENT: ladder.reopen_after_settlement_ms,
+    }
+    wait_ms = waits[event.owner]
+    core.state.meter.venue_closes += 1
+    core.state.meter.liquidations += event.owner is Owner.LIQUIDATION
+    memory.venue_closed = f"{event.owner.value} closed {event.last_quantity}"
+    if wait_ms is None:
+        memory.reopen_at_ns = FOREVER_NS
+        after = "not re-opened until a person resumes the symbol"
+    else:
+        memory.reopen_at_ns = core.now_ns + wait_ms * NS_PER_MS
+        after = f"re-hedging in {wait_ms} ms"
+    memory.position_trusted = False
+    core.commands.append(RequestSnapshot(reason=f"{event.owner.value} of {event.symbol}", audit=True))
+    core.persist(
+        "venue_close",
+        f"{event.symbol}:{event.trade_id}",
+        owner=event.owner.value,
+        quantity=str(event.last_quantity),
+        price=str(event.last_price),
+        time_ms=event.transaction_time_ms,
+    )
+    core.note(
+        "venue_close",
+        Level.CRITICAL,
+        event.symbol,
+        f"{event.owner.value}: the venue did {event.side.value} {event.last_quantity} at {event.last_price}; {after}",
+        owner=event.owner.value,
+    )
+
+
+def _on_margin_call(core: Core, event: MarginCall) -> None:
+    names = ", ".join(row.symbol for row in event.positions)
+    core.commands.append(RequestSnapshot(reason="margin call", audit=True))
+    core.note("margin_call", Level.CRITICAL, None, f"MARGIN_CALL for {names}; asking for a snapshot")
+
+
+def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
+    if event.symbol is not None and event.leverage is not None:
+        core.state.book.leverage[event.symbol] = event.leverage
+        if event.symbol in core.state.memory:
+            core.note("leverage", Level.WARNING, event.symbol, f"leverage is {event.leverage} now")
+            if event.leverage > core.policy.limits.max_leverage:
+                core.state.reducing["leverage"] = (
+                    f"leverage of {event.symbol} is {event.leverage}, above max_leverage {core.policy.limits.max_leverage}"
+                )
+            else:
+                core.state.reducing.pop("leverage", None)
+    if event.multi_assets is not None:
+        core.state.book.multi_assets = event.multi_assets
+        if event.multi_assets:
+            _halt(core, "multi-assets mode was switched on: hedging is for single-asset mode; switch it off, then resume")
+
+
+# ---------------------------------------------------------------- set-up, status, store
+
+
+def _on_setup(core: Core, event: SetupDone) -> None:
+    book = core.state.book
+    for instrument in event.instruments:
+        book.instruments[instrument.symbol] = instrument
+    book.leverage.update(event.leverage)
+    book.isolated.update(event.isolated)
+    book.dual_side = event.dual_side
+    book.multi_assets = event.multi_assets
+    core.state.setup_done = True
+    if event.dual_side:
+        _halt(core, "the account is in hedge mode (dual side), which is read, not traded: switch to one-way mode, resume")
+    if event.multi_assets:
+        _halt(core, "the account is in multi-assets mode: switch it to single-asset mode, then resume")
+    for hedge in core.policy.hedges:
+        found = book.instruments.get(hedge.symbol)
+        if found is not None and found.status != "TRADING":
+            core.memory_of(hedge.symbol).block = Block(
+                cause="contract", reason=f"contract status is {found.status}", latched=False, until_ns=None
+            )
+
+
+def _on_book_status(core: Core, event: BookStatusChanged) -> None:
+    status = BookStatus(event.status)
+    if status is core.state.book_status:
+        core.state.book_reason = event.reason
+        return
+    was = core.state.book_status
+    core.state.book_status = status
+    core.state.book_reason = event.reason
+    if status is not BookStatus.LIVE:
+        for memory in core.state.memory.values():
+            memory.position_trusted = memory.position_trusted and status is not BookStatus.SYNCING
+    level = Level.INFO if status in (BookStatus.LIVE, BookStatus.SYNCING) else Level.WARNING
+    core.note("book", level, None, f"{was.value} → {status.value}: {event.reason}", status=status.value)
+
+
+def _on_clock_step(core: Core, event: ClockStepped) -> None:
+    for order in core.state.orders.values():
+        if order.status in (OrderStatus.PLANNED, OrderStatus.SENT):
+            order.status = next_status(order.status, Report.DOUBT)
+    core.note(
+        "clock", Level.WARNING, None, f"the clock jumped or the machine slept for {event.gap_ms} ms: treated as a crash"
+    )
+
+
+def _on_quarantined(core: Core, event: Quarantined) -> None:
+    core.state.meter.quarantined += 1
+    core.note(
+        "quarantined",
+        Level.WARNING,
+        None,
+        f"{event.source} frame not understood ({event.reason}): {event.head!r}; kept in the recording"
+        + (", resyncing" if event.private else ""),
+    )
+
+
+def _on_store_failed(core: Core, event: StoreFailed) -> None:
+    _halt(core, f"{event.what} cannot be written ({event.message}): no memory, no trading. Free or repair the disk")
+
+
+def _on_call_failed(core: Core, event: CallFailed) -> None:
+    core.note(
+        "call_failed",
+        Level.WARNING,
+        None,
+        f"{event.what} failed: HTTP {event.status} {event.code} {event.message}; it is asked again",
+    )
+
+
+# ---------------------------------------------------------------- people
+
+
+def _on_float_trade(core: Core, event: FloatTradeRecorded) -> None:
+    trade = event.trade
+    core.state.floats[trade.asset] = core.state.floats.get(trade.asset, ZERO) + trade.quantity
+    core.state.usd += trade.usd
+    if trade.quantity != 0:
+        clock = TradeClock(trade_id=trade.trade_id, asset=trade.asset, recorded_ns=core.now_ns)
+        core.state.trade_clocks.append(clock)
+    core.note(
+        "float",
+        Level.INFO,
+        None,
+        f"{trade.kind.value} {_signed(trade.quantity)} {trade.asset} @ {trade.price.normalize():f} "
+        f"→ float {core.state.floats[trade.asset]:f} {trade.asset}  \"{trade.reason}\"  id={trade.trade_id}",
+        trade_id=trade.trade_id,
+        quantity=str(trade.quantity),
+    )
+
+
+def _signed(value: Decimal) -> str:
+    return f"{value:+f}"
+
+
+def _on_verb(core: Core, event: OperatorVerb) -> None:
+    who = f"uid {event.uid}: {event.reason}"
+    if event.kind is VerbKind.HALT:
+        if event.symbol is None:
+            core.state.halted = who
+        else:
+            core.memory_of(event.symbol).block = Block(cause="operator", reason=who, latched=True, until_ns=None)
+    elif event.kind is VerbKind.REDUCE:
+        core.state.reducing["operator"] = who
+    else:
+        _resume(core, event.symbol)
+    core.note("operator", Level.WARNING, event.symbol, f"{event.kind.value} by {who}", verb=event.kind.value)
+
+
+def _resume(core: Core, symbol: Symbol | None) -> None:
+    if symbol is None:
+        core.state.halted = None
+        core.state.reducing.pop("operator", None)
+        core.state.reducing.pop("first_start", None)
+    for memory in core.state.memory.values():
+        if symbol is not None and memory.symbol != symbol:
+            continue
+        if symbol is None and memory.block is not None and memory.block.latched:
+            continue
+        memory.block = None
+        memory.paced = False
+        memory.reopen_at_ns = None
+        memory.venue_closed = ""
+        memory.external_times_ns = []
+        core.persist("state", f"block:{memory.symbol}", cause=None)
+        core.persist("state", f"pace:{memory.symbol}", paced=False)
+
+
+def _halt(core: Core, reason: str) -> None:
+    """Latch HALTED; the latch is persisted and a person re-arms it."""
+    if core.state.halted is None:
+        core.state.halted = reason
+        core.state.last_halt_alarm_ns = core.now_ns
+        core.persist("state", "halted", reason=reason)
+        core.note("halted", Level.CRITICAL, None, f"HALTED: {reason}")
+
+
+HANDLERS: dict[type, Callable[[Core, Any], None]] = {
+    MarkPriceUpdate: _on_mark,
+    ContractInfo: _on_contract_info,
+    AccountUpdate: _on_account_update,
+    ExecutionReport: _on_report,
+    MarginCall: _on_margin_call,
+    AccountConfigUpdate: _on_config_update,
+    Snapshot: on_snapshot,
+    OpenOrders: on_open_orders,
+    OrderOutcome: on_outcome,
+    OrderStatusAnswer: on_status_answer,
+    IntentVoided: on_voided,
+    SetupDone: _on_setup,
+    BookStatusChanged: _on_book_status,
+    ClockStepped: _on_clock_step,
+    Quarantined: _on_quarantined,
+    StoreFailed: _on_store_failed,
+    CallFailed: _on_call_failed,
+    FloatTradeRecorded: _on_float_trade,
+    OperatorVerb: _on_verb,
+}

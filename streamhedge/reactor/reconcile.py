@@ -1,0 +1,136 @@
+"""The venue's snapshots against our book, and the closing of orders that never were.
+
+A sync snapshot starts or repairs the book. An audit snapshot is compared first: a difference that stands in two audits
+at least a second apart is adopted, because the venue is the authority on what is (FAULTS U8); more than three adoptions
+in ten minutes block the symbol (FAULTS U15).
+"""
+
+from __future__ import annotations
+
+from streamhedge.domain.commands import Level, RequestSnapshot
+from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot
+from streamhedge.domain.values import NS_PER_SECOND, ZERO, Symbol
+from streamhedge.reactor.exposure import snapshot_against_exposure
+from streamhedge.reactor.orders import close_absent
+from streamhedge.reactor.state import Block, Core
+from streamhedge.rules.view import BookStatus
+
+ADOPTIONS_MAX = 3
+ADOPTIONS_WINDOW_NS = 600 * NS_PER_SECOND
+
+
+def on_snapshot(core: Core, event: Snapshot) -> None:
+    """Take a complete snapshot."""
+    if _account_is_empty_by_mistake(core, event):
+        return
+    if event.audit and core.state.book_status is BookStatus.LIVE:
+        _audit(core, event)
+    else:
+        _adopt(core, event)
+    theirs = {row.symbol: row.quantity for row in event.positions if row.position_side is PositionSide.BOTH}
+    for memory in core.state.memory.values():
+        quantity = theirs.get(memory.symbol, ZERO)
+        # A snapshot the book already knows newer than, proves nothing about our fills.
+        if core.state.book.quantity(memory.symbol) == quantity:
+            memory.position_trusted = True
+        snapshot_against_exposure(core, memory, requested_ns=event.requested_ns, theirs=quantity)
+    agrees = {
+        symbol: core.state.book.quantity(symbol) == theirs.get(symbol, ZERO) for symbol in list(core.state.memory)
+    }
+    close_absent(
+        core,
+        requested_ns=event.requested_ns,
+        agrees=agrees,
+        stream_live_since_ns=core.state.book.snapshot_ns,
+    )
+
+
+def _account_is_empty_by_mistake(core: Core, event: Snapshot) -> bool:
+    """A snapshot without a single balance is not an account: never applied (FAULTS U11)."""
+    if event.balances:
+        return False
+    core.note("snapshot_empty", Level.WARNING, None, "a snapshot without balances was ignored; asking again")
+    core.commands.append(RequestSnapshot(reason="empty snapshot", audit=event.audit))
+    return True
+
+
+def _adopt(core: Core, event: Snapshot) -> None:
+    book = core.state.book
+    before = {key: held.quantity for key, held in book.positions.items()}
+    for symbol, side in book.apply_snapshot(event, core.now_ns):
+        after = book.positions[symbol, side].quantity
+        core.note(
+            "snapshot",
+            Level.INFO,
+            symbol,
+            f"position {before.get((symbol, side), ZERO)} → {after} by snapshot",
+            side=side.value,
+        )
+    core.state.differences.clear()
+
+
+def _audit(core: Core, event: Snapshot) -> None:
+    """Compare; adopt what two audits in a row see otherwise. Figures that agree refresh the venue's own columns."""
+    book = core.state.book
+    found = book.differences(event)
+    still: dict[str, int] = {}
+    adopt = False
+    for (symbol, side), ours, theirs in found:
+        memory = core.state.memory.get(symbol)
+        if memory is not None and memory.exposure is not None and memory.exposure.ended_ns is None:
+            continue
+        name = f"{symbol}|{side.value}|{theirs}"
+        first = core.state.differences.get(name)
+        if first is not None and core.now_ns - first >= NS_PER_SECOND:
+            adopt = True
+            _count_adoption(core, symbol)
+            core.note(
+                "adopted",
+                Level.WARNING,
+                symbol,
+                f"two audits see {theirs}, the book had {ours}: an event was lost, the venue's figure is adopted",
+                ours=str(ours),
+                venue=str(theirs),
+            )
+            continue
+        still[name] = first if first is not None else core.now_ns
+    core.state.differences = still
+    if not still or adopt:
+        book.apply_snapshot(event, core.now_ns)
+
+
+def audit_again(core: Core) -> None:
+    """Ask for the second audit a second after the first one that differed."""
+    for name, first in core.state.differences.items():
+        if core.now_ns - first >= NS_PER_SECOND and core.now_ns - core.state.book.snapshot_ns >= NS_PER_SECOND:
+            core.state.book.snapshot_ns = core.now_ns
+            core.commands.append(RequestSnapshot(reason=f"audit differs on {name.split('|')[0]}", audit=True))
+            return
+
+
+def _count_adoption(core: Core, symbol: Symbol) -> None:
+    meter = core.state.meter
+    meter.adoptions += 1
+    horizon = core.now_ns - ADOPTIONS_WINDOW_NS
+    meter.adoption_times_ns = [t for t in meter.adoption_times_ns if t > horizon] + [core.now_ns]
+    if len(meter.adoption_times_ns) > ADOPTIONS_MAX and symbol in core.state.memory:
+        core.memory_of(symbol).block = Block(
+            cause="audit",
+            reason=f"{len(meter.adoption_times_ns)} audits in ten minutes had to correct the book",
+            latched=False,
+            until_ns=core.now_ns + ADOPTIONS_WINDOW_NS,
+        )
+
+
+def on_open_orders(core: Core, event: OpenOrders) -> None:
+    """List what rests at the venue; foreign orders are shown and left alone, ours are cancelled (they are IOC)."""
+    for order in event.orders:
+        if order.owner is Owner.OURS:
+            continue
+        core.note(
+            "foreign_order",
+            Level.WARNING,
+            order.symbol,
+            f"a foreign order rests: {order.side.value} {order.quantity} at {order.price}; it is left alone",
+            client_order_id=order.client_order_id,
+        )

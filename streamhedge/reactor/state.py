@@ -1,0 +1,196 @@
+"""Everything the reactor remembers, as plain records with a canonical form. One writer: the reactor.
+
+The whole of ``State`` stands in the first line of every recording segment, so that any segment replays by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field
+from decimal import Decimal
+
+from streamhedge.domain.book import PositionBook, empty_book
+from streamhedge.domain.commands import Command, Level, Note, Persist
+from streamhedge.domain.order import Order
+from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, state
+from streamhedge.rules.params import HedgeParams, Policy
+from streamhedge.rules.view import Blocked, BookStatus, LadderStep, SymbolState, TradingState
+
+RECENT_ORDERS = 400
+"""Terminal orders kept in memory for late reports; the ledger keeps all."""
+
+
+@state
+class Block:
+    """Why a symbol is BLOCKED. ``latched`` also switches the ladder off and needs a person (PRODUCT §6)."""
+
+    cause: str
+    reason: str
+    latched: bool
+    until_ns: int | None
+
+
+@state
+class Exposure:
+    """Position arithmetic of a symbol while orders of ours are open or not yet visible in the position.
+
+    ``base`` is the confirmed position when nothing of ours was open; ``foreign`` what others filled since.
+    ``ended_ns`` is set once no order is open any more; ``asked`` counts the snapshots asked to settle it.
+    """
+
+    base: Decimal
+    order_ids: list[ClientOrderId]
+    foreign: Decimal = ZERO
+    ended_ns: int | None = None
+    last_fill_ms: int = 0
+    asked: int = 0
+    disagreed: int = 0
+    last_asked_ns: int = 0
+
+
+@state
+class SymbolMemory:
+    """What the rules must remember of one hedged symbol between inputs."""
+
+    symbol: Symbol
+    exposure: Exposure | None = None
+    block: Block | None = None
+    paced: bool = False
+    last_paced_ns: int = 0
+    zero_fills: int = 0
+    retry_after_ns: int = 0
+    refusal_streak: int = 0
+    refusal_times_ns: list[int] = field(default_factory=list)
+    refusal_code: int = 0
+    reopen_at_ns: int | None = None
+    venue_closed: str = ""
+    external_times_ns: list[int] = field(default_factory=list)
+    intent_times_ns: list[int] = field(default_factory=list)
+    same_side_without_effect: int = 0
+    naked_since_ns: int | None = None
+    naked_alerted: bool = False
+    naked: Decimal = ZERO
+    naked_usd: Decimal = ZERO
+    cause: str = ""
+    ladder_step: LadderStep = LadderStep.CLEAR
+    blocked: Blocked | None = None
+    policy_short: Decimal = ZERO
+    target: Decimal = ZERO
+    gap_low: Decimal = ZERO
+    gap_high: Decimal = ZERO
+    dust: Decimal = ZERO
+    hold: str = ""
+    liquidation_price: Decimal | None = None
+    distance: Decimal | None = None
+    joint_distance: Decimal | None = None
+    position_trusted: bool = False
+
+
+@state
+class TradeClock:
+    """A float trade whose hedge is still on its way."""
+
+    trade_id: TradeId
+    asset: Asset
+    recorded_ns: int
+
+
+@state
+class Meter:
+    """Running figures of this run; quote units, base units where named."""
+
+    started_ns: int = 0
+    last_ns: int = 0
+    naked_usd_seconds: dict[str, Decimal] = field(default_factory=dict)
+    max_naked_usd: Decimal = ZERO
+    min_distance: Decimal | None = None
+    hedges: int = 0
+    orders_sent: int = 0
+    refused: int = 0
+    doubted: int = 0
+    ghosts: int = 0
+    fees: Decimal = ZERO
+    fees_other: dict[Asset, Decimal] = field(default_factory=dict)
+    funding: Decimal = ZERO
+    realised_pnl: Decimal = ZERO
+    quarantined: int = 0
+    venue_closes: int = 0
+    liquidations: int = 0
+    adoptions: int = 0
+    resyncs: int = 0
+    turnover_day: int = 0
+    turnover: Decimal = ZERO
+    order_times_ns: list[int] = field(default_factory=list)
+    adoption_times_ns: list[int] = field(default_factory=list)
+
+
+@state
+class State:
+    """The reactor's whole memory."""
+
+    instance: str
+    epoch: int
+    seq: int = 0
+    next_order: int = 1
+    book: PositionBook = field(default_factory=empty_book)
+    book_status: BookStatus = BookStatus.COLD
+    book_reason: str = "not started"
+    setup_done: bool = False
+    floats: dict[Asset, Decimal] = field(default_factory=dict)
+    usd: Decimal = ZERO
+    orders: dict[ClientOrderId, Order] = field(default_factory=dict)
+    memory: dict[Symbol, SymbolMemory] = field(default_factory=dict)
+    trade_clocks: list[TradeClock] = field(default_factory=list)
+    halted: str | None = None
+    reducing: dict[str, str] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
+    differences: dict[str, int] = field(default_factory=dict)
+    seen_trades: dict[str, int] = field(default_factory=dict)
+    quarantine_until_ns: int = 0
+    shadow: bool = False
+    last_halt_alarm_ns: int = 0
+
+
+def trading_state(memory: State) -> TradingState:
+    """Return the global state: a halt wins, then any named reason to reduce."""
+    if memory.halted is not None:
+        return TradingState.HALTED
+    return TradingState.REDUCING if memory.reducing else TradingState.ACTIVE
+
+
+def symbol_state(memory: SymbolMemory) -> SymbolState:
+    """Return the state of one symbol."""
+    return SymbolState.BLOCKED if memory.block is not None else SymbolState.OPEN
+
+
+@state
+class Core:
+    """The state together with what one reaction collects. Lives for one reaction at a time."""
+
+    state: State
+    policy: Policy
+    now_ns: int = 0
+    commands: list[Command] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, code: str, level: Level, symbol: Symbol | None, text: str, **data: object) -> None:
+        """Add a note; figures ride in ``data`` as JSON-ready values."""
+        self.notes.append(Note(code=code, level=level, symbol=symbol, text=text, data=data))
+
+    def persist(self, table: str, key: str, **fields: object) -> None:
+        """Ask for a ledger row."""
+        self.commands.append(Persist(table=table, key=key, fields=fields))
+
+    def hedge_of(self, symbol: Symbol) -> HedgeParams | None:
+        """Return the hedge that steers a symbol, None for other symbols."""
+        for hedge in self.policy.hedges:
+            if hedge.symbol == symbol:
+                return hedge
+        return None
+
+    def memory_of(self, symbol: Symbol) -> SymbolMemory:
+        """Return the memory of a symbol, made on first use."""
+        return self.state.memory.setdefault(symbol, SymbolMemory(symbol=symbol))
+
+
+Handler = Callable[[Core, object], None]

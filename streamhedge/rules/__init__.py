@@ -1,0 +1,1 @@
+"""Judgement: pure functions from what is known to what should be done."""

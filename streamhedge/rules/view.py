@@ -1,0 +1,190 @@
+"""What a rule sees of one hedged symbol at one moment, and what it answers. Built by the reactor, never kept."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+
+from streamhedge.domain.instrument import Instrument
+from streamhedge.domain.order import OrderType, Purpose, Side, TimeInForce
+from streamhedge.domain.values import Symbol, record
+from streamhedge.rules.params import HedgeParams, LadderParams, Limits
+
+
+class TradingState(Enum):
+    """Global state, PRODUCT §6."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class SymbolState(Enum):
+    """State of one symbol, PRODUCT §6."""
+
+    OPEN = "OPEN"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    BLOCKED = "BLOCKED"
+
+
+class BookStatus(Enum):
+    """How far the book can be trusted."""
+
+    COLD = "COLD"
+    SYNCING = "SYNCING"
+    LIVE = "LIVE"
+    SUSPECT = "SUSPECT"
+
+
+@record
+class Leg:
+    """Another position that shares the margin of a hedge (cross, same margin asset)."""
+
+    symbol: Symbol
+    quantity: Decimal
+    entry_price: Decimal
+    mark_price: Decimal
+    instrument: Instrument
+
+
+@record
+class HedgeView:
+    """One hedged symbol as the rules see it.
+
+    Args:
+        params, ladder, limits: What the operator said.
+        instrument: Filters and brackets.
+        float_quantity: Float of the asset, base units.
+        position: Confirmed position, signed, base units.
+        entry_price: Entry price of the position, 0 when flat.
+        pending_low, pending_high: What our open orders may still add to the position, signed; equal when nothing is
+            open. In doubt or in flight SELL of n: (-n, 0).
+        open_orders: How many of our orders on the symbol are not terminal.
+        doubt_orders: How many of those are in doubt.
+        mark_price, index_price: The latest frame's, 0 before the first.
+        mark_age_ms: Age of that frame by receive time.
+        mark_suspicious: True while a mark that jumped waits for its confirmation (HEDGING §3, outliers).
+        isolated: Margin type of the symbol.
+        wallet: Isolated wallet of the position, or the cross wallet of the margin asset, quote units.
+        available: Available balance by the latest knowledge, quote units.
+        leverage: The symbol's leverage setting.
+        others: The other cross positions that share the margin, marked.
+        trading_state, symbol_state, book_status: Trust and permission at this moment.
+        position_trusted: The position was confirmed by a snapshot since the last gap.
+        paced: True after a cut until the hedge is whole again.
+        last_paced_ns: Receive time of the last cut or raise while paced.
+        zero_fills: Fills of zero in a row on this symbol (IOC outside the book).
+        naked_since_ns: When naked exposure last went above the band; None while inside.
+        retry_after_ns: No raising before this receive time (back-off after a refusal or a zero fill).
+        now_ns: Receive time of the input that is being reacted to.
+    """
+
+    params: HedgeParams
+    ladder: LadderParams
+    limits: Limits
+    instrument: Instrument
+    float_quantity: Decimal
+    position: Decimal
+    entry_price: Decimal
+    pending_low: Decimal
+    pending_high: Decimal
+    open_orders: int
+    doubt_orders: int
+    mark_price: Decimal
+    index_price: Decimal
+    mark_age_ms: int
+    mark_suspicious: bool
+    isolated: bool
+    wallet: Decimal
+    available: Decimal
+    leverage: int
+    others: tuple[Leg, ...]
+    trading_state: TradingState
+    symbol_state: SymbolState
+    book_status: BookStatus
+    position_trusted: bool
+    paced: bool
+    last_paced_ns: int
+    zero_fills: int
+    naked_since_ns: int | None
+    retry_after_ns: int
+    now_ns: int
+
+
+@record
+class IntentDraft:
+    """An order a rule wants; the gate decides, the reactor numbers it."""
+
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    type: OrderType
+    price: Decimal | None
+    time_in_force: TimeInForce | None
+    reduce_only: bool
+    purpose: Purpose
+    target: Decimal
+    reason: str
+
+
+@record
+class Remedy:
+    """What would let the whole hedge stand again, HEDGING §3."""
+
+    top_up: Decimal
+    sell_quantity: Decimal
+    sell_and_post_quantity: Decimal
+
+
+@record
+class Blocked:
+    """Why a hedge is not at its policy short: a short cause word, a sentence for people, and the remedy if money is."""
+
+    cause: str
+    reason: str
+    remedy: Remedy | None
+
+
+@record
+class HedgeVerdict:
+    """Where the hedge stands and what to do now. Quantities signed base units except the shorts (sizes).
+
+    ``draft`` None means nothing to send; ``hold`` then says why in one word (band, dust, in_flight, in_doubt, stale,
+    state, margin, pace, retry, price …), and ``blocked`` is set when naked exposure above the band has a named reason.
+    """
+
+    policy_short: Decimal
+    capped: Decimal
+    raisable: Decimal
+    want: Decimal
+    target: Decimal
+    gap_low: Decimal
+    gap_high: Decimal
+    naked: Decimal
+    dust: Decimal
+    draft: IntentDraft | None
+    hold: str
+    blocked: Blocked | None
+
+
+class LadderStep(Enum):
+    """The highest threshold that fires."""
+
+    CLEAR = "clear"
+    WARN = "warn"
+    REDUCE = "reduce"
+    CLOSE = "close"
+
+
+@record
+class LadderVerdict:
+    """What the ladder reads and wants. Distances are fractions of the mark, signed; None when nothing can be liquidated."""
+
+    step: LadderStep
+    liquidation_price: Decimal | None
+    distance: Decimal | None
+    joint_distance: Decimal | None
+    cut_target: Decimal | None
+    draft: IntentDraft | None
+    hold: str
+    remedy: Remedy | None

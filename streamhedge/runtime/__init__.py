@@ -1,0 +1,1 @@
+"""The loop: one synchronous pump for live, replay and simulation."""

@@ -1,0 +1,1 @@
+"""What the operator said: configuration, secrets, endpoints."""

@@ -1,0 +1,1 @@
+"""Memory: the recording (what we knew) and the ledger (what we meant)."""

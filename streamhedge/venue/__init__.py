@@ -1,0 +1,1 @@
+"""The shell: sockets and HTTP, holding no decision."""

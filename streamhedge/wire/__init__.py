@@ -1,0 +1,1 @@
+"""Grammar: bytes to events and commands to requests, without any input or output."""
