@@ -497,11 +497,11 @@ class IntentVoided:
 
 
 @record
-class ForeignEpoch:
-    """An order under our prefix but of another epoch: a second writer."""
+class BookStatusChanged:
+    """The session's word on how far the book can be trusted: COLD, SYNCING, LIVE or SUSPECT, and why."""
 
-    client_order_id: ClientOrderId
-    epoch: int
+    status: str
+    reason: str
 
 
 Event = (
@@ -533,4 +533,5 @@ Event = (
     | OperatorVerb
     | StoreFailed
     | IntentVoided
+    | BookStatusChanged
 )

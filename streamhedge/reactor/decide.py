@@ -5,8 +5,10 @@ Order per symbol: liquidation ladder, then hedge. A draft that the gate refuses 
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from streamhedge.domain.commands import Level
-from streamhedge.domain.order import Order, Purpose, Side
+from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO, divide
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.orders import register
@@ -25,8 +27,6 @@ from streamhedge.rules.view import (
     LadderVerdict,
     Leg,
 )
-
-NEVER_MS = 10**9
 
 
 def open_orders(core: Core, hedge: HedgeParams) -> list[Order]:
@@ -84,12 +84,14 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         last_paced_ns=memory.last_paced_ns,
         zero_fills=memory.zero_fills,
         naked_since_ns=memory.naked_since_ns,
-        retry_after_ns=max(memory.retry_after_ns, memory.reopen_at_ns or 0, core.state.quarantine_until_ns),
+        retry_after_ns=memory.retry_after_ns,
+        raise_after_ns=max(memory.reopen_at_ns or 0, core.state.quarantine_until_ns),
+        warned=memory.ladder_step is not LadderStep.CLEAR,
         now_ns=core.now_ns,
     )
 
 
-def available_balance(core: Core, hedge: HedgeParams) -> object:
+def available_balance(core: Core, hedge: HedgeParams) -> Decimal:
     """Return cross wallet plus cross PnL minus initial margin of the cross positions, quote units, at least 0.
 
     The snapshot's own figure is stale as soon as the mark moves; this one follows it. Open orders are IOC and hold none.
@@ -109,7 +111,7 @@ def available_balance(core: Core, hedge: HedgeParams) -> object:
             continue
         leverage = book.leverage.get(held.symbol, 1)
         free += held.quantity * (mark.mark_price - held.entry_price)
-        free -= divide(abs(held.quantity) * mark.mark_price, instrument.taker_fee_rate * 0 + leverage)
+        free -= divide(abs(held.quantity) * mark.mark_price, Decimal(leverage))
     return max(ZERO, free)
 
 
@@ -240,7 +242,3 @@ def _pace_end(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeV
         memory.paced = False
         core.persist("state", f"pace:{memory.symbol}", paced=False)
 
-
-def is_ladder(order: Order) -> bool:
-    """True for an order of the ladder."""
-    return order.purpose is Purpose.LADDER

@@ -75,7 +75,9 @@ class HedgeView:
         last_paced_ns: Receive time of the last cut or raise while paced.
         zero_fills: Fills of zero in a row on this symbol (IOC outside the book).
         naked_since_ns: When naked exposure last went above the band; None while inside.
-        retry_after_ns: No raising before this receive time (back-off after a refusal or a zero fill).
+        retry_after_ns: Nothing before this receive time (back-off after a refusal or a zero fill).
+        raise_after_ns: No raising before this receive time (what the venue closed, or the start-up quarantine).
+        warned: True while the ladder's warning stands; it resolves one percentage point above ``warn``.
         now_ns: Receive time of the input that is being reacted to.
     """
 
@@ -108,6 +110,8 @@ class HedgeView:
     zero_fills: int
     naked_since_ns: int | None
     retry_after_ns: int
+    raise_after_ns: int
+    warned: bool
     now_ns: int
 
 
@@ -151,6 +155,7 @@ class HedgeVerdict:
 
     ``draft`` None means nothing to send; ``hold`` then says why in one word (band, dust, in_flight, in_doubt, stale,
     state, margin, pace, retry, price …), and ``blocked`` is set when naked exposure above the band has a named reason.
+    ``pace_over`` says that raising needs no pacing any more: the hedge is whole, or the margin carries all of it.
     """
 
     policy_short: Decimal
@@ -165,6 +170,7 @@ class HedgeVerdict:
     draft: IntentDraft | None
     hold: str
     blocked: Blocked | None
+    pace_over: bool
 
 
 class LadderStep(Enum):

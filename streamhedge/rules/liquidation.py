@@ -1,0 +1,219 @@
+"""The ladder: how near liquidation is, and the smallest cut that restores the distance (HEDGING §3).
+
+Reads D = min(own distance, joint distance of all shorts on one margin). Warn, then a reduce-only cut back to ``reopen``,
+then the same cut at any price (or flat). It alone may act while one raising order is in doubt: reduce-only, never more
+than the smallest position the doubt allows.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from streamhedge.domain.instrument import Instrument
+from streamhedge.domain.margin import (
+    distance_of_size,
+    joint_distance,
+    maintenance_margin,
+    opening_distance,
+    size_after_cut,
+)
+from streamhedge.domain.order import OrderType, Purpose, Side, TimeInForce
+from streamhedge.domain.values import ONE, ZERO, floor_step
+from streamhedge.errors import ConfigError
+from streamhedge.rules.hedge import (
+    ZERO_FILLS_TO_MARKET,
+    collar_price,
+    free_margin,
+    policy_short,
+    remedy,
+    short_size,
+    slice_quantity,
+)
+from streamhedge.rules.params import CloseAction, HedgeParams, LadderParams
+from streamhedge.rules.view import (
+    BookStatus,
+    HedgeView,
+    IntentDraft,
+    LadderStep,
+    LadderVerdict,
+    Remedy,
+    TradingState,
+)
+
+WARN_RESOLVES = Decimal("0.01")
+"""The warning ends one percentage point above where it began; a cut lands on ``reopen`` and would flap."""
+MARK_AGE_MS = 10_000
+
+
+def read_ladder(view: HedgeView) -> LadderVerdict:
+    """Return what the ladder reads, and the cut it wants now, if any.
+
+    Args:
+        view: The symbol at this moment.
+
+    Returns:
+        The verdict; ``draft`` is None unless a cut should be sent, with ``hold`` saying why not.
+    """
+    held = short_size(view)
+    if held == 0:
+        return LadderVerdict(LadderStep.CLEAR, None, None, None, None, None, "", None)
+    free = free_margin(view)
+    notional = held * view.mark_price
+    own = distance_of_size(free=free, notional=notional, brackets=view.instrument.brackets)
+    joint = own if view.isolated or not view.others else _joint(view, free, notional)
+    reading = min(own, joint)
+    step = _step(view, reading)
+    price = view.mark_price * (ONE + own)
+    if step in (LadderStep.CLEAR, LadderStep.WARN):
+        return LadderVerdict(step, price, own, joint, None, None, "", _remedy(view) if step is LadderStep.WARN else None)
+    target, draft, hold = _cut(view, step, free=free, held=held, own_fired=own <= view.ladder.reduce)
+    return LadderVerdict(step, price, own, joint, target, draft, hold, _remedy(view))
+
+
+def _joint(view: HedgeView, free: Decimal, notional: Decimal) -> Decimal:
+    shorts = [(notional, view.instrument.brackets)]
+    balance = free
+    for leg in view.others:
+        if leg.quantity < 0:
+            size = -leg.quantity * leg.mark_price
+            shorts.append((size, leg.instrument.brackets))
+            balance += maintenance_margin(notional=size, brackets=leg.instrument.brackets)
+    found = joint_distance(margin_balance=balance, shorts=shorts)
+    assert found is not None, "a group with a short has a joint distance"
+    return found
+
+
+def _step(view: HedgeView, reading: Decimal) -> LadderStep:
+    ladder = view.ladder
+    if reading <= ladder.close:
+        return LadderStep.CLOSE
+    if reading <= ladder.reduce:
+        return LadderStep.REDUCE
+    warn = ladder.warn + WARN_RESOLVES if view.warned else ladder.warn
+    return LadderStep.WARN if reading <= warn else LadderStep.CLEAR
+
+
+def _remedy(view: HedgeView) -> Remedy:
+    policy = policy_short(
+        params=view.params, max_short_ratio=view.limits.max_short_ratio, float_quantity=view.float_quantity
+    )
+    return remedy(view, capped=floor_step(policy, view.instrument.step_size), policy=policy)
+
+
+def _cut(
+    view: HedgeView, step: LadderStep, *, free: Decimal, held: Decimal, own_fired: bool
+) -> tuple[Decimal | None, IntentDraft | None, str]:
+    """Return (target, draft, hold word) of a firing ladder."""
+    hold = _may_cut(view, own_fired=own_fired)
+    if hold:
+        return None, None, hold
+    if view.isolated and step is LadderStep.REDUCE:
+        # A partial close releases isolated margin pro rata, so no size restores the distance: ask for margin instead.
+        return None, None, "isolated"
+    keep = _keep(view, step, free=free, held=held)
+    # In doubt, the smaller end: the cut must not exceed what is certainly there.
+    certain = max(ZERO, -(view.position + view.pending_high))
+    size = min(certain, max(ZERO, certain - keep))
+    if size <= 0:
+        return None, None, "doubt" if view.doubt_orders else "small"
+    market = step is LadderStep.CLOSE or view.zero_fills >= ZERO_FILLS_TO_MARKET
+    quantity = slice_quantity(view, size, market=market)
+    draft = IntentDraft(
+        symbol=view.params.symbol,
+        side=Side.BUY,
+        quantity=quantity,
+        type=OrderType.MARKET if market else OrderType.LIMIT,
+        price=None if market else collar_price(view, Side.BUY),
+        time_in_force=None if market else TimeInForce.IOC,
+        reduce_only=True,
+        purpose=Purpose.LADDER,
+        target=-keep,
+        reason=f"ladder {step.value}: short {held} → {keep} restores {view.ladder.reopen * 100:f} %",
+    )
+    return -keep, draft, ""
+
+
+def _may_cut(view: HedgeView, *, own_fired: bool) -> str:
+    if view.trading_state is TradingState.HALTED:
+        return "halted"
+    if view.book_status is BookStatus.COLD or not view.position_trusted:
+        return "stale"
+    if view.mark_age_ms > MARK_AGE_MS:
+        return "stale"
+    if view.mark_suspicious:
+        return "price"
+    if view.open_orders and not (view.open_orders == view.doubt_orders == 1 and view.pending_low < 0):
+        return "in_flight"
+    if view.now_ns < view.retry_after_ns and view.zero_fills == 0:
+        return "retry"
+    return "" if own_fired or _is_largest(view) else "joint"
+
+
+def _is_largest(view: HedgeView) -> bool:
+    """A joint reading cuts the largest notional first, ties by symbol name."""
+    own = (-view.position * view.mark_price, view.params.symbol)
+    for leg in view.others:
+        if leg.quantity < 0:
+            size = -leg.quantity * leg.mark_price
+            if size > own[0] or (size == own[0] and leg.symbol < own[1]):
+                return False
+    return True
+
+
+def _keep(view: HedgeView, step: LadderStep, *, free: Decimal, held: Decimal) -> Decimal:
+    """Return the short to keep: the smallest cut that restores ``reopen``, or nothing when close means flat."""
+    if step is LadderStep.CLOSE and (view.isolated or view.ladder.close_action is CloseAction.FLATTEN):
+        return ZERO
+    budget = free
+    for leg in view.others:
+        if leg.quantity < 0:
+            size = -leg.quantity * leg.mark_price
+            table = leg.instrument.brackets
+            budget += maintenance_margin(notional=size, brackets=table)
+            budget -= size * view.ladder.reopen
+            budget -= maintenance_margin(notional=size * (ONE + view.ladder.reopen), brackets=table)
+    kept = size_after_cut(
+        free=budget,
+        held=held,
+        mark_price=view.mark_price,
+        distance=view.ladder.reopen,
+        fee_rate=view.instrument.taker_fee_rate,
+        brackets=view.instrument.brackets,
+    )
+    return max(ZERO, floor_step(kept, view.instrument.step_size))
+
+
+def check_ladder(ladder: LadderParams) -> None:
+    """Refuse thresholds that contradict each other.
+
+    Raises:
+        ConfigError: names the thresholds and the order they must have.
+    """
+    percent = {name: getattr(ladder, name) * 100 for name in ("warn", "reduce", "close", "reopen", "rehedge")}
+    said = ", ".join(f"{name} {value.normalize():f} %" for name, value in percent.items())
+    if not ladder.close < ladder.reduce < ladder.reopen <= ladder.rehedge or ladder.close <= 0:
+        raise ConfigError(f"[ladder] needs 0 < close < reduce < reopen <= rehedge; it says {said}")
+    if not ladder.reduce < ladder.warn:
+        raise ConfigError(f"[ladder] needs reduce < warn, or the warning comes after the cut; it says {said}")
+    if not ZERO <= ladder.raise_step <= ONE or ladder.cooldown_ms < 0:
+        raise ConfigError("[ladder] raise_step is a share of the policy short, cooldown is not negative")
+
+
+def check_isolated(hedge: HedgeParams, ladder: LadderParams, instrument: Instrument, mark_price: Decimal) -> None:
+    """Refuse an isolated hedge that would open inside its own ladder (HEDGING §3), with the arithmetic.
+
+    Raises:
+        ConfigError: the opening distance at this leverage and size is below ``reopen``.
+    """
+    if not hedge.isolated:
+        return
+    notional = hedge.max_short * mark_price
+    distance = opening_distance(leverage=hedge.leverage, notional=notional, brackets=instrument.brackets)
+    if distance < ladder.reopen:
+        raise ConfigError(
+            f"hedge {hedge.asset}: an isolated {hedge.leverage}x short of {hedge.max_short} at {mark_price} "
+            f"({notional:.0f} USDT) opens at {distance * 100:.2f} % from liquidation, below reopen "
+            f"{ladder.reopen * 100:f} %: it would be cut at once. Use cross margin or a lower leverage"
+        )
+
+
