@@ -1,0 +1,405 @@
+"""The session: connections, listen key, freshness, and how far the book can be trusted. Pure; time comes with inputs.
+
+    COLD -> SYNCING -> LIVE <-> SUSPECT
+
+LIVE needs: the private stream open, a snapshot asked after it opened, a fresh mark of every symbol, the set-up done.
+SUSPECT and SYNCING end by a snapshot. An acknowledgement proves nothing: a stream is proven by its data, the private
+stream (which has no cadence) by audits against an independent snapshot. Nothing is replayed by the venue after a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from streamhedge.domain.commands import (
+    CloseStream,
+    Command,
+    CreateListenKey,
+    Level,
+    Note,
+    OpenStream,
+    RenewListenKey,
+    RequestOpenOrders,
+    RequestSnapshot,
+    RequestTime,
+)
+from streamhedge.domain.events import (
+    AccountUpdate,
+    BookStatusChanged,
+    CallFailed,
+    ClockStepped,
+    Event,
+    ExecutionReport,
+    ListenKeyExpired,
+    ListenKeyReady,
+    MarkPriceUpdate,
+    Quarantined,
+    SetupDone,
+    Snapshot,
+    StreamClosed,
+    StreamOpened,
+    VenueTime,
+)
+from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, Symbol, record, state
+
+MARKET, PRIVATE, WS_API = "market", "private", "ws_api"
+RENEW_EVERY_NS = 20 * 60 * NS_PER_SECOND
+"""A listen key lives 60 min (BINANCE_USDM §3.1); renewed three times as often."""
+KEY_OVERDUE_NS = 50 * 60 * NS_PER_SECOND
+RETRY_NS = 5 * NS_PER_SECOND
+ROTATE_AFTER_NS = 23 * 3600 * NS_PER_SECOND
+"""The venue drops a connection after 24 h."""
+MARK_SILENT_NS = 10 * NS_PER_SECOND
+AUDIT_EVERY_NS = 15 * NS_PER_SECOND
+TIME_EVERY_NS = 60 * NS_PER_SECOND
+SNAPSHOT_TIMEOUT_NS = 3 * NS_PER_SECOND
+BACKOFF_FIRST_MS = 250
+BACKOFF_MOST_MS = 30_000
+HELD_MOST = 10_000
+OFFSETS_KEPT = 5
+ROUND_TRIP_MOST_NS = 300 * NS_PER_MS
+
+
+@state
+class Connection:
+    """One socket of ours. ``opened_ns`` 0 means not open yet."""
+
+    number: int
+    opened_ns: int = 0
+    data_ns: int = 0
+
+
+@state
+class Link:
+    """One of the three streams: the connection in use, the one that is to replace it, and failures in a row."""
+
+    name: str
+    current: Connection | None = None
+    next: Connection | None = None
+    failures: int = 0
+
+
+@state
+class SessionState:
+    """Everything the session remembers."""
+
+    symbols: list[Symbol]
+    links: dict[str, Link] = field(default_factory=dict)
+    connections: int = 0
+    handle: str = ""
+    handle_dead: bool = True
+    key_ns: int = 0
+    key_asked_ns: int = 0
+    status: str = "COLD"
+    reason: str = "not started"
+    synced: bool = False
+    setup_done: bool = False
+    private_open_ns: int = 0
+    snapshot_asked_ns: int = 0
+    audit_ns: int = 0
+    time_asked_ns: int = 0
+    marks_ns: dict[Symbol, int] = field(default_factory=dict)
+    stale_after_ns: int = 3 * NS_PER_SECOND
+    offsets_ms: list[int] = field(default_factory=list)
+    reconnects: int = 0
+    started: bool = False
+    open_orders_asked: bool = False
+
+
+@record
+class Step:
+    """What one event led to: the events the reactor may see, commands, notes."""
+
+    events: tuple[Event, ...]
+    commands: tuple[Command, ...]
+    notes: tuple[Note, ...]
+
+
+class Session:
+    """The session of one account; ``step`` is its only entrance."""
+
+    def __init__(self, memory: SessionState) -> None:
+        self.state = memory
+        self._held: list[Event] = []
+        self._commands: list[Command] = []
+        self._notes: list[Note] = []
+        self._events: list[Event] = []
+
+    @property
+    def offset_ms(self) -> int | None:
+        """Venue clock minus ours, milliseconds, the median of the last five; None before the first."""
+        found = sorted(self.state.offsets_ms)
+        return found[len(found) // 2] if found else None
+
+    def step(self, event: Event, now_ns: int) -> Step:
+        """Take one event.
+
+        Args:
+            event: Decoded input.
+            now_ns: Its receive time.
+        """
+        self._commands, self._notes, self._events = [], [], []
+        if not self.state.started:
+            self._start()
+        self._take(event, now_ns)
+        self._watch(now_ns)
+        self._judge(now_ns)
+        return Step(tuple(self._events), tuple(self._commands), tuple(self._notes))
+
+    # ------------------------------------------------------------ events
+
+    def _take(self, event: Event, now_ns: int) -> None:
+        memory = self.state
+        if isinstance(event, StreamOpened):
+            self._opened(event, now_ns)
+        elif isinstance(event, StreamClosed):
+            self._closed(event, now_ns)
+        elif isinstance(event, ListenKeyReady):
+            self._key_ready(event, now_ns)
+        elif isinstance(event, ListenKeyExpired):
+            self._key_expired(event, now_ns)
+        elif isinstance(event, MarkPriceUpdate):
+            self._mark(event, now_ns)
+        elif isinstance(event, Snapshot):
+            self._snapshot(event)
+            return
+        elif isinstance(event, SetupDone):
+            memory.setup_done = True
+        elif isinstance(event, VenueTime):
+            self._time(event, now_ns)
+        elif isinstance(event, CallFailed):
+            self._call_failed(event, now_ns)
+        elif isinstance(event, Quarantined) and event.private:
+            self._lose("a private frame was not understood", now_ns)
+        elif isinstance(event, ClockStepped):
+            self._lose(f"clock gap of {event.gap_ms} ms", now_ns)
+        elif isinstance(event, AccountUpdate | ExecutionReport) and memory.status in ("COLD", "SYNCING"):
+            # Held until the snapshot; absolute rows older than it are dropped by the book itself.
+            self._held.append(event)
+            if len(self._held) > HELD_MOST:
+                self._held.clear()
+                self._lose("too many events while syncing", now_ns)
+            return
+        self._events.append(event)
+
+    def _start(self) -> None:
+        self.state.started = True
+        for name in (MARKET, WS_API, PRIVATE):
+            self.state.links.setdefault(name, Link(name=name))
+        self._open(MARKET, 0)
+        self._open(WS_API, 0)
+        self._commands.append(CreateListenKey())
+
+    def _open(self, name: str, delay_ms: int) -> None:
+        self.state.connections += 1
+        link = self.state.links[name]
+        link.next = Connection(number=self.state.connections)
+        handle = self.state.handle if name == PRIVATE else None
+        self._commands.append(
+            OpenStream(stream=name, connection=link.next.number, delay_ms=delay_ms, handle=handle)
+        )
+
+    def _opened(self, event: StreamOpened, now_ns: int) -> None:
+        link = self.state.links[event.stream]
+        if link.next is None or link.next.number != event.connection:
+            self._commands.append(CloseStream(event.stream, event.connection, "superseded"))
+            return
+        link.next.opened_ns = now_ns
+        replaced = link.current
+        link.current, link.next = link.next, None
+        if replaced is not None:
+            self._commands.append(CloseStream(event.stream, replaced.number, "rotated"))
+        if event.stream == PRIVATE:
+            link.failures = 0
+            self.state.private_open_ns = now_ns
+            self.state.synced = False
+            self.state.snapshot_asked_ns = 0
+        elif event.stream == WS_API:
+            link.failures = 0
+            self.state.time_asked_ns = 0
+            self.state.snapshot_asked_ns = 0
+
+    def _closed(self, event: StreamClosed, now_ns: int) -> None:
+        link = self.state.links[event.stream]
+        current = link.current is not None and link.current.number == event.connection
+        awaited = link.next is not None and link.next.number == event.connection
+        if not current and not awaited:
+            return
+        if current:
+            link.current = None
+        if awaited:
+            link.next = None
+        if link.next is not None:
+            return
+        self.state.reconnects += 1
+        delay = self._backoff_ms(link.failures, event.jitter_permille)
+        link.failures += 1
+        if event.stream == PRIVATE:
+            self._lose(f"the private stream closed ({event.reason})", now_ns)
+            if self.state.handle_dead:
+                return
+        self._note("reconnect", Level.WARNING, f"{event.stream} closed ({event.reason}); opening again in {delay} ms")
+        self._open(event.stream, delay)
+
+    @staticmethod
+    def _backoff_ms(failures: int, jitter_permille: int) -> int:
+        """Full jitter: a random part of 0.25 s doubled per failure, at most 30 s; the first try is quick."""
+        most = min(BACKOFF_FIRST_MS << min(failures, 10), BACKOFF_MOST_MS)
+        return most * jitter_permille // 1000
+
+    def _key_ready(self, event: ListenKeyReady, now_ns: int) -> None:
+        memory = self.state
+        memory.key_ns = now_ns
+        reopen = memory.handle != event.handle or memory.handle_dead
+        memory.handle = event.handle
+        memory.handle_dead = False
+        link = memory.links[PRIVATE]
+        if not reopen and (link.current is not None or link.next is not None):
+            return
+        if link.next is not None:
+            self._commands.append(CloseStream(PRIVATE, link.next.number, "new listen key"))
+        self._open(PRIVATE, 0)
+
+    def _key_expired(self, event: ListenKeyExpired, now_ns: int) -> None:
+        self.state.handle_dead = True
+        self._note("listen_key", Level.WARNING, f"listen key {event.handle} expired: the private stream is silent now")
+        self._lose("the listen key expired", now_ns)
+        self._ask_key(now_ns)
+
+    def _ask_key(self, now_ns: int) -> None:
+        self.state.key_asked_ns = now_ns
+        self._commands.append(CreateListenKey())
+
+    def _mark(self, event: MarkPriceUpdate, now_ns: int) -> None:
+        if event.symbol in self.state.symbols:
+            self.state.marks_ns[event.symbol] = now_ns
+        link = self.state.links[MARKET]
+        if link.current is not None:
+            link.current.data_ns = now_ns
+            link.failures = 0
+
+    def _snapshot(self, event: Snapshot) -> None:
+        memory = self.state
+        late = event.requested_ns < memory.private_open_ns or memory.private_open_ns == 0
+        memory.snapshot_asked_ns = 0
+        if not memory.synced and late:
+            return
+        if not memory.synced:
+            self._events.append(event if not event.audit else _sync(event))
+            memory.synced = bool(event.balances)
+            self._events.extend(self._held)
+            self._held.clear()
+            return
+        self._events.append(event)
+
+    def _time(self, event: VenueTime, now_ns: int) -> None:
+        round_trip = now_ns - event.requested_ns
+        if round_trip > ROUND_TRIP_MOST_NS:
+            return
+        middle_ms = (event.requested_ns + round_trip // 2) // NS_PER_MS
+        self.state.offsets_ms = [*self.state.offsets_ms, event.server_time_ms - middle_ms][-OFFSETS_KEPT:]
+
+    def _call_failed(self, event: CallFailed, now_ns: int) -> None:
+        if event.what == "listen_key" and event.code == -1125:
+            self.state.handle_dead = True
+            self._lose("the venue does not know the listen key", now_ns)
+            self._ask_key(now_ns)
+        elif event.what == "snapshot":
+            self.state.snapshot_asked_ns = now_ns - SNAPSHOT_TIMEOUT_NS + 250 * NS_PER_MS
+        elif event.what == "setup":
+            self._note("setup", Level.WARNING, f"set-up failed: {event.message}")
+
+    def _lose(self, reason: str, now_ns: int) -> None:
+        """The book can no longer be trusted: a snapshot must be asked again."""
+        if self.state.status in ("LIVE", "SUSPECT"):
+            self._change("SUSPECT", reason)
+        self.state.synced = False
+        self.state.snapshot_asked_ns = 0
+
+    # ------------------------------------------------------------ time
+
+    def _watch(self, now_ns: int) -> None:
+        memory = self.state
+        self._watch_key(now_ns)
+        self._watch_market(now_ns)
+        for link in memory.links.values():
+            old = link.current is not None and now_ns - link.current.opened_ns > ROTATE_AFTER_NS
+            if old and link.next is None and not (link.name == PRIVATE and memory.handle_dead):
+                self._note("rotate", Level.INFO, f"{link.name} is 23 h old: opening its successor before closing it")
+                self._open(link.name, 0)
+        if memory.links[WS_API].current is None:
+            return
+        if now_ns - memory.time_asked_ns > (TIME_EVERY_NS if len(memory.offsets_ms) > 2 else NS_PER_SECOND):
+            memory.time_asked_ns = now_ns
+            self._commands.append(RequestTime())
+        self._watch_snapshot(now_ns)
+
+    def _watch_key(self, now_ns: int) -> None:
+        memory = self.state
+        since = now_ns - memory.key_asked_ns
+        if memory.key_asked_ns == 0:
+            memory.key_asked_ns = now_ns
+        elif memory.handle_dead or now_ns - memory.key_ns > KEY_OVERDUE_NS:
+            if since > RETRY_NS:
+                memory.handle_dead = memory.handle_dead or now_ns - memory.key_ns > KEY_OVERDUE_NS
+                self._ask_key(now_ns)
+        elif now_ns - memory.key_ns > RENEW_EVERY_NS and since > RETRY_NS * 12:
+            memory.key_asked_ns = now_ns
+            self._commands.append(RenewListenKey())
+
+    def _watch_market(self, now_ns: int) -> None:
+        link = self.state.links[MARKET]
+        current = link.current
+        if current is None or link.next is not None:
+            return
+        silent = now_ns - max(current.data_ns, current.opened_ns)
+        if silent > MARK_SILENT_NS:
+            self._note("silent", Level.WARNING, f"/market: no mark price for {silent // NS_PER_MS} ms; opening it again")
+            self._commands.append(CloseStream(MARKET, current.number, "silent"))
+            link.current = None
+            self.state.reconnects += 1
+            self._open(MARKET, self._backoff_ms(link.failures, 500))
+            link.failures += 1
+
+    def _watch_snapshot(self, now_ns: int) -> None:
+        memory = self.state
+        if memory.links[PRIVATE].current is None:
+            return
+        waiting = memory.snapshot_asked_ns and now_ns - memory.snapshot_asked_ns < SNAPSHOT_TIMEOUT_NS
+        if not memory.synced and not waiting:
+            memory.snapshot_asked_ns = now_ns
+            memory.audit_ns = now_ns
+            if not memory.open_orders_asked:
+                memory.open_orders_asked = True
+                self._commands.append(RequestOpenOrders())
+            self._commands.append(RequestSnapshot(reason="sync", audit=False))
+        elif memory.synced and now_ns - memory.audit_ns > AUDIT_EVERY_NS:
+            memory.audit_ns = now_ns
+            self._commands.append(RequestSnapshot(reason="audit", audit=True))
+
+    def _judge(self, now_ns: int) -> None:
+        """Name the status that the facts allow."""
+        memory = self.state
+        if not memory.synced:
+            if memory.status == "COLD" and memory.links[PRIVATE].current is not None:
+                self._change("SYNCING", "waiting for a snapshot")
+            return
+        fresh = all(now_ns - memory.marks_ns.get(symbol, 0) <= memory.stale_after_ns for symbol in memory.symbols)
+        if memory.status == "LIVE":
+            return
+        if memory.setup_done and fresh and memory.links[PRIVATE].current is not None:
+            self._change("LIVE", "snapshot taken, streams proven")
+
+    def _change(self, status: str, reason: str) -> None:
+        self.state.reason = reason
+        if self.state.status == status:
+            return
+        self.state.status = status
+        self._events.append(BookStatusChanged(status=status, reason=reason))
+
+    def _note(self, code: str, level: Level, text: str) -> None:
+        self._notes.append(Note(code=code, level=level, symbol=None, text=text, data={}))
+
+
+def _sync(event: Snapshot) -> Snapshot:
+    return Snapshot(event.positions, event.balances, event.requested_ns, False)

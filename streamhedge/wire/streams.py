@@ -1,0 +1,447 @@
+"""Stream frames to events. Never raises: what cannot be decoded, or nobody told us about, becomes ``Quarantined``.
+
+Extra fields are ignored. An unknown event type or enum member on the private stream is quarantined as private, so that
+the book becomes SUSPECT; on a market stream it is only counted. Source of the shapes: BINANCE_USDM §2, §3.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from streamhedge.domain.events import (
+    AccountConfigUpdate,
+    AccountUpdate,
+    AlgoUpdate,
+    BalanceRow,
+    ContractInfo,
+    Event,
+    ExecutionReport,
+    ListenKeyExpired,
+    MarginCall,
+    MarginCallRow,
+    MarkPriceUpdate,
+    OtherMarketEvent,
+    OtherUserEvent,
+    Owner,
+    PositionRow,
+    PositionSide,
+    Quarantined,
+    TradeLite,
+)
+from streamhedge.domain.instrument import MarginBracket
+from streamhedge.domain.order import Report, Side
+from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, decimal_from
+from streamhedge.errors import ParseError
+
+Frame = dict[str, Any]
+USD_MARGINED = 1
+HEAD_LENGTH = 200
+
+OWNER_PREFIXES: tuple[tuple[str, Owner], ...] = (
+    ("sh-", Owner.OURS),
+    ("autoclose-", Owner.LIQUIDATION),
+    ("adl_autoclose", Owner.ADL),
+    ("settlement_autoclose-", Owner.SETTLEMENT),
+    ("delivery_autoclose-", Owner.SETTLEMENT),
+)
+
+REPORTS: dict[tuple[str, str], Report] = {
+    ("NEW", "NEW"): Report.ACCEPTED,
+    ("NEW", "NEW_ADL"): Report.ACCEPTED,
+    ("NEW", "NEW_INSURANCE"): Report.ACCEPTED,
+    ("TRADE", "PARTIALLY_FILLED"): Report.FILL,
+    ("TRADE", "FILLED"): Report.FILLED,
+    ("CALCULATED", "NEW"): Report.ACCEPTED,
+    ("CALCULATED", "PARTIALLY_FILLED"): Report.FILL,
+    ("CALCULATED", "FILLED"): Report.FILLED,
+    ("CALCULATED", "CANCELED"): Report.ENDED,
+    ("CALCULATED", "EXPIRED"): Report.ENDED,
+    ("CANCELED", "CANCELED"): Report.ENDED,
+    ("EXPIRED", "EXPIRED"): Report.ENDED,
+    ("EXPIRED", "EXPIRED_IN_MATCH"): Report.ENDED,
+    ("EXPIRED", "CANCELED"): Report.ENDED,
+    ("REJECTED", "REJECTED"): Report.ENDED,
+    ("AMENDMENT", "NEW"): Report.ACCEPTED,
+    ("AMENDMENT", "PARTIALLY_FILLED"): Report.FILL,
+    ("TRADE", "NEW_INSURANCE"): Report.FILL,
+    ("TRADE", "NEW_ADL"): Report.FILL,
+}
+
+
+def owner_of(client_order_id: str) -> Owner:
+    """Return who acted, by the prefix of the client order id (BINANCE_USDM §3.5)."""
+    for prefix, owner in OWNER_PREFIXES:
+        if client_order_id.startswith(prefix):
+            return owner
+    return Owner.FOREIGN
+
+
+def decode_market(raw: bytes) -> list[Event]:
+    """Return the events of one `/market` frame; COIN-M rows (st 2) are dropped."""
+    return _decode(raw, MARKET, private=False)
+
+
+def decode_private(raw: bytes) -> list[Event]:
+    """Return the events of one `/private` frame."""
+    return _decode(raw, PRIVATE, private=True)
+
+
+def _decode(raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool) -> list[Event]:
+    try:
+        frame = orjson.loads(raw)
+        if isinstance(frame, dict) and "data" in frame and "stream" in frame:
+            frame = frame["data"]
+        rows = frame if isinstance(frame, list) else [frame]
+        return [event for row in rows for event in _row(row, raw, table, private=private)]
+    except (ParseError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return [_quarantined(raw, f"{type(error).__name__}: {error}", private=private)]
+
+
+def _row(
+    row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool
+) -> list[Event]:
+    if not isinstance(row, dict):
+        raise ParseError(f"expected an object, got {type(row).__name__}")
+    name = row.get("e")
+    if name is None:
+        return [_control(row, private=private)]
+    if row.get("st", USD_MARGINED) != USD_MARGINED:
+        return []
+    decoder = table.get(name)
+    if decoder is None:
+        raise ParseError(f"unknown event type {name!r}")
+    return [decoder(row, raw)]
+
+
+def _control(row: Frame, *, private: bool) -> Event:
+    """`{"result":null,"id":1}` and its kin: an acknowledgement proves nothing, an error is worth a name."""
+    if not ({"result", "error", "code", "id"} & row.keys()):
+        raise ParseError("neither an event nor a control answer")
+    name = "error" if "error" in row or "code" in row else "ack"
+    return OtherUserEvent(name, 0) if private else OtherMarketEvent(name, None, 0)
+
+
+def _quarantined(raw: bytes, reason: str, *, private: bool) -> Quarantined:
+    head = raw[:HEAD_LENGTH].decode("utf-8", "replace")
+    return Quarantined(source="private" if private else "market", private=private, reason=reason[:200], head=head)
+
+
+# ---------------------------------------------------------------- field readers
+
+
+def number(value: object) -> Decimal:
+    """Return a wire number; the venue writes them as strings.
+
+    Raises:
+        ParseError: anything that is no finite number of sensible size.
+    """
+    if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
+        raise ParseError(f"expected a number in a string, got {value!r}")
+    try:
+        return decimal_from(value)
+    except ValueError as error:
+        raise ParseError(str(error)) from error
+
+
+def number_or_zero(value: object) -> Decimal:
+    """Return a wire number, 0 where it is missing or empty."""
+    return ZERO if value is None or value == "" else number(value)
+
+
+def whole(value: object) -> int:
+    """Return a wire integer.
+
+    Raises:
+        ParseError: anything but an integer (or its digits) that fits 64 bits.
+    """
+    if isinstance(value, str) and value.lstrip("-").isdigit() and len(value) < 20:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise ParseError(f"expected an integer, got {value!r}")
+    return value
+
+
+def word(value: object) -> str:
+    """Return a wire string.
+
+    Raises:
+        ParseError: anything else.
+    """
+    if not isinstance(value, str):
+        raise ParseError(f"expected a string, got {value!r}")
+    return value
+
+
+def side_of(value: object) -> Side:
+    """Return BUY or SELL.
+
+    Raises:
+        ParseError: another word.
+    """
+    try:
+        return Side(value)
+    except ValueError as error:
+        raise ParseError(f"unknown side {value!r}") from error
+
+
+def position_side_of(value: object) -> PositionSide:
+    """Return BOTH, LONG or SHORT; missing means BOTH.
+
+    Raises:
+        ParseError: another word.
+    """
+    try:
+        return PositionSide(value if value is not None else "BOTH")
+    except ValueError as error:
+        raise ParseError(f"unknown position side {value!r}") from error
+
+
+# ---------------------------------------------------------------- market
+
+
+def _mark_price(row: Frame, raw: bytes) -> Event:
+    """`{"e":"markPriceUpdate","E":…,"s":"BTCUSDT","p":"76412.3","i":"76441.07","r":"0.00005312","T":…,"st":1}`"""
+    mark = number(row["p"])
+    index = number_or_zero(row.get("i"))
+    if mark <= 0:
+        raise ParseError(f"mark price {mark} is not above zero")
+    rate = row.get("r", "")
+    return MarkPriceUpdate(
+        symbol=Symbol(word(row["s"])),
+        mark_price=mark,
+        index_price=index if index > 0 else mark,
+        funding_rate=number(rate) if rate != "" else None,
+        next_funding_time_ms=whole(row.get("T", 0)),
+        event_time_ms=whole(row["E"]),
+    )
+
+
+def _contract_info(row: Frame, raw: bytes) -> Event:
+    """`{"e":"contractInfo","E":…,"s":"BTCUSDT","ct":"PERPETUAL","cs":"TRADING","bks":[{"bs":1,"bnf":0,"bnc":300000,…}]}`
+
+    The bracket rows carry JSON numbers, some fractional: the raw frame is read again without floats.
+    """
+    brackets = None
+    if row.get("bks"):
+        exact = json.loads(raw, parse_float=Decimal)
+        brackets = tuple(_bracket(item) for item in _find_brackets(exact, word(row["s"])))
+    return ContractInfo(
+        symbol=Symbol(word(row["s"])),
+        contract_type=word(row.get("ct", "")),
+        status=word(row["cs"]),
+        brackets=brackets,
+        event_time_ms=whole(row["E"]),
+    )
+
+
+def _find_brackets(frame: Any, symbol: str) -> list[Frame]:
+    body = frame["data"] if isinstance(frame, dict) and "data" in frame else frame
+    rows = body if isinstance(body, list) else [body]
+    found = [item["bks"] for item in rows if item.get("s") == symbol and item.get("bks")]
+    return list(found[0])
+
+
+def _bracket(item: Frame) -> MarginBracket:
+    return MarginBracket(
+        notional_floor=number(item["bnf"]),
+        notional_cap=number(item["bnc"]),
+        maintenance_margin_rate=number(item["mmr"]),
+        maintenance_amount=number(item["cf"]),
+        max_leverage=whole(item["ma"]),
+    )
+
+
+def _other_market(row: Frame, raw: bytes) -> Event:
+    symbol = row.get("s")
+    return OtherMarketEvent(word(row["e"]), Symbol(symbol) if isinstance(symbol, str) else None, whole(row["E"]))
+
+
+# ---------------------------------------------------------------- user
+
+
+def _account_update(row: Frame, raw: bytes) -> Event:
+    """`{"e":"ACCOUNT_UPDATE","T":…,"E":…,"a":{"m":"ORDER","B":[{"a","wb","cw","bc"}],"P":[{"s","pa","ep",…}],"S"?}}`"""
+    body = row["a"]
+    named = body.get("S")
+    return AccountUpdate(
+        event_time_ms=whole(row["E"]),
+        transaction_time_ms=whole(row["T"]),
+        reason=word(body.get("m", "")),
+        balances=tuple(_balance_row(item) for item in body.get("B") or ()),
+        positions=tuple(_position_row(item) for item in body.get("P") or ()),
+        funding_symbol=Symbol(word(named)) if named else None,
+    )
+
+
+def _balance_row(item: Frame) -> BalanceRow:
+    return BalanceRow(
+        asset=Asset(word(item["a"])),
+        wallet_balance=number(item["wb"]),
+        cross_wallet_balance=number(item["cw"]),
+        change=number_or_zero(item.get("bc")),
+    )
+
+
+MARGIN_TYPES = {"cross": False, "crossed": False, "isolated": True}
+
+
+def _position_row(item: Frame) -> PositionRow:
+    margin_type = str(item.get("mt", "cross")).lower()
+    if margin_type not in MARGIN_TYPES:
+        raise ParseError(f"unknown margin type {item.get('mt')!r}")
+    asset = item.get("ma")
+    return PositionRow(
+        symbol=Symbol(word(item["s"])),
+        position_side=position_side_of(item.get("ps")),
+        quantity=number(item["pa"]),
+        entry_price=number(item["ep"]),
+        break_even_price=number(item["bep"]) if item.get("bep") not in (None, "") else None,
+        realised_pnl=number_or_zero(item.get("cr")),
+        isolated=MARGIN_TYPES[margin_type],
+        isolated_wallet=number_or_zero(item.get("iw")),
+        margin_asset=Asset(word(asset)) if asset else None,
+    )
+
+
+def _order_trade_update(row: Frame, raw: bytes) -> Event:
+    """`{"e":"ORDER_TRADE_UPDATE","T","E","o":{"s","c","S","o","q","p","ap","x","X","i","l","z","L","N","n","T","t",…}}`"""
+    order = row["o"]
+    execution, status = word(order["x"]), word(order["X"])
+    report = REPORTS.get((execution, status))
+    if report is None:
+        raise ParseError(f"unknown execution {execution!r} with status {status!r}")
+    client_id = word(order["c"])
+    asset = order.get("N")
+    return ExecutionReport(
+        event_time_ms=whole(row["E"]),
+        transaction_time_ms=whole(row["T"]),
+        symbol=Symbol(word(order["s"])),
+        client_order_id=ClientOrderId(client_id),
+        owner=owner_of(client_id),
+        order_id=whole(order["i"]),
+        side=side_of(order["S"]),
+        position_side=position_side_of(order.get("ps")),
+        order_type=word(order["o"]),
+        execution_type=execution,
+        order_status=status,
+        report=report,
+        quantity=number(order["q"]),
+        price=number_or_zero(order.get("p")),
+        average_price=number_or_zero(order.get("ap")),
+        last_quantity=number_or_zero(order.get("l")),
+        last_price=number_or_zero(order.get("L")),
+        cumulative_quantity=number_or_zero(order.get("z")),
+        commission=number_or_zero(order.get("n")),
+        commission_asset=Asset(word(asset)) if asset else None,
+        trade_id=whole(order.get("t", 0)),
+        realised_pnl=number_or_zero(order.get("rp")),
+        reduce_only=order.get("R") is True,
+        maker=order.get("m") is True,
+        expiry_reason=str(order.get("er", "0")),
+    )
+
+
+def _trade_lite(row: Frame, raw: bytes) -> Event:
+    """`{"e":"TRADE_LITE","E","T","s","q","p","m","c","S","L","l","t","i"}`: p is 0 on market orders, use L and l."""
+    return TradeLite(
+        event_time_ms=whole(row["E"]),
+        transaction_time_ms=whole(row["T"]),
+        symbol=Symbol(word(row["s"])),
+        client_order_id=ClientOrderId(word(row["c"])),
+        side=side_of(row["S"]),
+        last_quantity=number(row["l"]),
+        last_price=number(row["L"]),
+        trade_id=whole(row["t"]),
+        order_id=whole(row["i"]),
+    )
+
+
+def _margin_call(row: Frame, raw: bytes) -> Event:
+    """`{"e":"MARGIN_CALL","E","cw"?,"p":[{"s","ps","pa","mt","iw","mp","up","mm"}]}`: cw may be missing, no T."""
+    return MarginCall(
+        event_time_ms=whole(row["E"]),
+        cross_wallet_balance=number(row["cw"]) if row.get("cw") not in (None, "") else None,
+        positions=tuple(
+            MarginCallRow(
+                symbol=Symbol(word(item["s"])),
+                position_side=position_side_of(item.get("ps")),
+                quantity=number(item["pa"]),
+                mark_price=number_or_zero(item.get("mp")),
+                maintenance_margin=number_or_zero(item.get("mm")),
+            )
+            for item in row.get("p") or ()
+        ),
+    )
+
+
+def _account_config(row: Frame, raw: bytes) -> Event:
+    """`{"e":"ACCOUNT_CONFIG_UPDATE","E","T","ac":{"s","l"}}` or `"ai":{"j":true}`"""
+    symbol = row.get("ac")
+    account = row.get("ai")
+    if symbol is None and account is None:
+        raise ParseError("ACCOUNT_CONFIG_UPDATE with neither ac nor ai")
+    return AccountConfigUpdate(
+        event_time_ms=whole(row["E"]),
+        symbol=Symbol(word(symbol["s"])) if symbol else None,
+        leverage=whole(symbol["l"]) if symbol else None,
+        multi_assets=account["j"] is True if account else None,
+    )
+
+
+def _algo_update(row: Frame, raw: bytes) -> Event:
+    """`{"e":"ALGO_UPDATE","T","E","o":{"caid","aid","s","S","q","X","ai":"" until triggered,"tp","rm"?,…}}`"""
+    order = row["o"]
+    resulting = order.get("ai") or None
+    return AlgoUpdate(
+        event_time_ms=whole(row["E"]),
+        symbol=Symbol(word(order["s"])),
+        client_algo_id=word(order["caid"]),
+        algo_id=whole(order["aid"]),
+        status=word(order["X"]),
+        side=side_of(order["S"]),
+        trigger_price=number_or_zero(order.get("tp")),
+        quantity=number_or_zero(order.get("q")),
+        order_id=whole(resulting) if resulting is not None else None,
+        reject_reason=str(order.get("rm", "")),
+    )
+
+
+def _listen_key_expired(row: Frame, raw: bytes) -> Event:
+    """`{"e":"listenKeyExpired","E":…,"listenKey":"lk1"}`: the shell has replaced the key by its handle."""
+    return ListenKeyExpired(event_time_ms=whole(row["E"]), handle=word(row.get("listenKey", "")))
+
+
+def _other_user(row: Frame, raw: bytes) -> Event:
+    return OtherUserEvent(word(row["e"]), whole(row["E"]))
+
+
+Decoder = Callable[[Frame, bytes], Event]
+
+MARKET: dict[str, Decoder] = {
+    "markPriceUpdate": _mark_price,
+    "contractInfo": _contract_info,
+    **{
+        name: _other_market
+        for name in (
+            *("bookTicker", "forceOrder", "aggTrade", "kline", "continuous_kline", "24hrMiniTicker", "24hrTicker"),
+            *("depthUpdate", "compositeIndex", "assetIndexUpdate", "EquityUpdate", "CommodityUpdate", "FXUpdate"),
+            *("KR_EquityUpdate", "HK_EquityUpdate", "CN_EquityUpdate"),
+        )
+    },
+}
+
+PRIVATE: dict[str, Decoder] = {
+    "ACCOUNT_UPDATE": _account_update,
+    "ORDER_TRADE_UPDATE": _order_trade_update,
+    "TRADE_LITE": _trade_lite,
+    "MARGIN_CALL": _margin_call,
+    "ACCOUNT_CONFIG_UPDATE": _account_config,
+    "ALGO_UPDATE": _algo_update,
+    "listenKeyExpired": _listen_key_expired,
+    **{name: _other_user for name in ("STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT")},
+}
