@@ -221,7 +221,7 @@ def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
         order.symbol,
         f"{order.side.value} {order.quantity} refused: {event.code} {event.message}; {what_next}",
         client_order_id=order.client_order_id,
-        code=event.code,
+        error_code=event.code,
         status=event.status,
     )
 

@@ -1,0 +1,64 @@
+"""Quantities with units as people write them: "50 USDT", "250_000 USDT", "10 BTC", "2s", "10m", "20 %". Never floats."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from streamhedge.domain.values import decimal_from
+
+_QUANTITY = re.compile(r"^\s*([+-]?[0-9][0-9_]*(?:\.[0-9_]+)?)\s*([A-Za-z%]*)\s*$")
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def split_unit(value: object) -> tuple[Decimal, str]:
+    """Return (number, unit) of a quantity; the unit is empty for a bare number.
+
+    Raises:
+        ValueError: no such quantity.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(f"expected a quantity like '50 USDT' or '2s', got {value!r}")
+    found = _QUANTITY.match(str(value))
+    if found is None:
+        raise ValueError(f"expected a quantity like '50 USDT' or '2s', got {value!r}")
+    return decimal_from(found.group(1).replace("_", "")), found.group(2)
+
+
+def amount(value: object, *, unit: str) -> Decimal:
+    """Return a quantity of one unit; a bare number counts as that unit.
+
+    Raises:
+        ValueError: another unit.
+    """
+    number, said = split_unit(value)
+    if said not in ("", unit):
+        raise ValueError(f"expected {unit}, got {value!r}")
+    return number
+
+
+def fraction(value: object) -> Decimal:
+    """Return "20 %" as 0.20, and a bare 0.2 as it stands.
+
+    Raises:
+        ValueError: another unit.
+    """
+    number, said = split_unit(value)
+    if said not in ("", "%"):
+        raise ValueError(f"expected a percentage like '20 %', got {value!r}")
+    return number / 100 if said == "%" else number
+
+
+def milliseconds(value: object) -> int:
+    """Return a duration in milliseconds: "250ms", "2s", "10m", "8h", "7d".
+
+    Raises:
+        ValueError: no unit, an unknown one, or a negative or fractional result.
+    """
+    number, said = split_unit(value)
+    if said not in _MILLISECONDS:
+        raise ValueError(f"expected a duration like '250ms', '2s', '10m' or '8h', got {value!r}")
+    total = number * _MILLISECONDS[said]
+    if total < 0 or total != int(total):
+        raise ValueError(f"expected a duration of whole milliseconds, not negative, got {value!r}")
+    return int(total)
