@@ -1,0 +1,95 @@
+"""The fault catalogue as knobs, named by row id. A knob is armed at start or at run time and is used up by its count.
+
+Grammar: ``ID=value[@seconds][*count]``; without @ it is armed at once, without * it happens once (0 = for ever).
+
+| id | values | what happens |
+|---|---|---|
+| S2 | market, private | the stream stays open and is mute (switch: *0) |
+| S3 | market, private, ws_api | the socket is closed now |
+| S7 | any | a malformed frame on the private stream |
+| S8 | any | an unknown event type on the private stream |
+| U2 | event, silent | the listen key expires, with or without its event |
+| U5 | any | ACCOUNT_UPDATE and ORDER_TRADE_UPDATE of a fill change places |
+| U6 | any | every private event of the next fill arrives twice |
+| U8 | any | the next private event is lost |
+| U9 | any | no TRADE_LITE |
+| O1 | executed, not_executed, late | 503 "Unknown error" and the order did / did not / will (after 1.5 s) execute |
+| O3 | unavailable, throttled, internal, 429 | refused for certain |
+| O5 | garbage | the order executes, the reply is HTML |
+| O6 | milliseconds | order.status does not find the next order for so long |
+| O7 | percent | the next order fills only so much |
+| O14 | margin | the next raising order is refused with -2019 |
+| A1 | signed quantity | somebody else trades the account |
+| A5 | adl, liquidate, settle | the venue closes half of (adl) or the whole position |
+| C1 | milliseconds | the venue's clock is off by so much |
+| M1 | any | no mark prices (switch: *0) |
+| X1 | any | the exchange lies: it reports fills and does not move the position (for the verdict's own tests) |
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from streamhedge.errors import ConfigError
+
+KNOWN = (
+    *("S2", "S3", "S7", "S8", "U2", "U5", "U6", "U8", "U9", "O1", "O3", "O5", "O6", "O7", "O14"),
+    *("A1", "A5", "C1", "M1", "X1"),
+)
+_WORDS = re.compile(r"^([A-Z]+[0-9]+)=([^@*]*)(?:@([0-9.]+))?(?:\*([0-9]+))?$")
+
+
+@dataclass(slots=True)
+class Fault:
+    """One armed knob; ``left`` counts down, -1 means for ever."""
+
+    name: str
+    value: str
+    at_ms: int
+    left: int
+
+
+@dataclass(slots=True)
+class Faults:
+    """All armed knobs of one exchange, and how often each one happened."""
+
+    armed: list[Fault] = field(default_factory=list)
+    happened: dict[str, int] = field(default_factory=dict)
+
+    def arm(self, text: str, now_ms: int) -> None:
+        """Arm knobs written as ``ID=value,ID=value``.
+
+        Raises:
+            ConfigError: names the word that is none.
+        """
+        for word in text.split(","):
+            found = _WORDS.match(word.strip())
+            if found is None or found.group(1) not in KNOWN:
+                raise ConfigError(
+                    f"fault {word!r}: expected ID=value[@seconds][*count] with an ID of {', '.join(KNOWN)}"
+                )
+            name, value, at, count = found.groups()
+            whole, _, part = (at or "0").partition(".")
+            delay_ms = int(whole or "0") * 1_000 + int((part + "000")[:3])
+            times = int(count) if count is not None else 1
+            self.armed.append(Fault(name, value, now_ms + delay_ms, times if times else -1))
+
+    def take(self, name: str, now_ms: int) -> str | None:
+        """Return the value of a knob that is due and use it once; None when none is."""
+        for fault in self.armed:
+            if fault.name == name and fault.at_ms <= now_ms and fault.left != 0:
+                if fault.left > 0:
+                    fault.left -= 1
+                if fault.left == 0:
+                    self.armed.remove(fault)
+                self.happened[name] = self.happened.get(name, 0) + 1
+                return fault.value
+        return None
+
+    def peek(self, name: str, now_ms: int) -> str | None:
+        """Return the value of a knob that is due, without using it."""
+        for fault in self.armed:
+            if fault.name == name and fault.at_ms <= now_ms and fault.left != 0:
+                return fault.value
+        return None
