@@ -40,7 +40,9 @@ _make_venv() {
         "$python" -m venv --clear .venv
     fi
     echo "setup: installing the locked packages (up to a minute the first time)" >&2
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r requirements.lock
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock
+    .venv/bin/python -m pip check --disable-pip-version-check >/dev/null ||
+        { echo "setup: requirements.lock is incomplete: run .venv/bin/python -m pip check" >&2; return 1; }
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-index --no-deps --no-build-isolation -e .
     echo "$wanted" >"$stamp"
 }

@@ -97,23 +97,17 @@ def _one_side(amount: Decimal, fixed: Decimal, brackets: Sequence[MarginBracket]
         return min(
             divide(fixed + row.maintenance_amount, size * (ONE + row.maintenance_margin_rate)) for row in brackets
         )
-    price = max(
-        divide(-fixed - row.maintenance_amount, size * (ONE - row.maintenance_margin_rate)) for row in brackets
-    )
+    price = max(divide(-fixed - row.maintenance_amount, size * (ONE - row.maintenance_margin_rate)) for row in brackets)
     return price if price > 0 else None
 
 
-def _two_sides(
-    amount: Decimal, opposite: Decimal, fixed: Decimal, brackets: Sequence[MarginBracket]
-) -> Decimal | None:
+def _two_sides(amount: Decimal, opposite: Decimal, fixed: Decimal, brackets: Sequence[MarginBracket]) -> Decimal | None:
     """Solve equity = sum of both sides' maintenance; both share one price. None when no positive price does."""
     net = amount + opposite
     candidates = []
     for one in brackets:
         for two in brackets:
-            slope = (
-                abs(amount) * one.maintenance_margin_rate + abs(opposite) * two.maintenance_margin_rate - net
-            )
+            slope = abs(amount) * one.maintenance_margin_rate + abs(opposite) * two.maintenance_margin_rate - net
             if slope == 0:
                 continue
             price = divide(fixed + one.maintenance_amount + two.maintenance_amount, slope)
@@ -168,9 +162,7 @@ def joint_distance(
             kept -= maintenance_margin(notional=grown, brackets=table) if grown > 0 else ZERO
         return kept
 
-    edges = sorted(
-        {divide(row.notional_cap, notional) - ONE for notional, table in shorts for row in table} | {-ONE}
-    )
+    edges = sorted({divide(row.notional_cap, notional) - ONE for notional, table in shorts for row in table} | {-ONE})
     low = edges[0]
     if left(low) <= 0:
         return low
@@ -333,7 +325,9 @@ def opening_distance(*, leverage: int, notional: Decimal, brackets: Sequence[Mar
     return price - ONE
 
 
-def wallet_for_rally(*, notional: Decimal, rally: Decimal, distance: Decimal, brackets: Sequence[MarginBracket]) -> Decimal:
+def wallet_for_rally(
+    *, notional: Decimal, rally: Decimal, distance: Decimal, brackets: Sequence[MarginBracket]
+) -> Decimal:
     """Return the wallet that carries a short through a rally and still leaves distance d: ((1+r)(1+d)(1+mmr)-1)*N - cum."""
     grown = notional * (ONE + rally) * (ONE + distance)
     return grown + maintenance_margin(notional=grown, brackets=brackets) - notional

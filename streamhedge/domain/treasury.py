@@ -69,7 +69,9 @@ def book_trade(
         if request.kind is _KIND.VOID:
             return _void(request, original, float_quantity=float_quantity, time_ms=time_ms)
         if request.amount < 0 or (request.amount == 0 and request.kind not in (_KIND.SET, _KIND.SET_USD)):
-            raise CommandError(f"{request.kind.value} {request.amount}: the amount must be above zero; nothing recorded")
+            raise CommandError(
+                f"{request.kind.value} {request.amount}: the amount must be above zero; nothing recorded"
+            )
         price = request.price if request.price is not None else mark_price
         if price is None or price <= 0:
             raise CommandError("no mark price is known yet and no --price was given; nothing recorded")
@@ -138,9 +140,7 @@ def _check(
         )
 
 
-def _void(
-    request: TradeRequest, original: FloatTrade | None, *, float_quantity: Decimal, time_ms: int
-) -> FloatTrade:
+def _void(request: TradeRequest, original: FloatTrade | None, *, float_quantity: Decimal, time_ms: int) -> FloatTrade:
     if original is None:
         raise CommandError("no such float trade to void; nothing recorded")
     if original.kind is _KIND.VOID:

@@ -63,7 +63,7 @@ def decimal_from(text: str | int | Decimal) -> Decimal:
         value = CONTEXT.create_decimal(text)
     except (decimal.InvalidOperation, decimal.FloatOperation, decimal.Overflow, TypeError) as error:
         raise ValueError(f"not a number: {text!r}") from error
-    if not value.is_finite() or value.adjusted() > 20 or value.adjusted() < -20 and value != 0:
+    if not value.is_finite() or value.adjusted() > 20 or (value.adjusted() < -20 and value != 0):
         raise ValueError(f"number out of range: {text!r}")
     return value
 

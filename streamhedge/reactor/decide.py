@@ -241,4 +241,3 @@ def _pace_end(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeV
     if memory.paced and verdict.pace_over and view.book_status is BookStatus.LIVE:
         memory.paced = False
         core.persist("state", f"pace:{memory.symbol}", paced=False)
-

@@ -283,7 +283,7 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
 def query_doubtful(core: Core) -> None:
     """Ask about orders in doubt, or accepted and silent, 250 ms after sending and then each second."""
     for order in core.state.orders.values():
-        if not order.is_open or order.status is OrderStatus.PLANNED and order.sent_ns is None:
+        if not order.is_open or (order.status is OrderStatus.PLANNED and order.sent_ns is None):
             continue
         start = order.sent_ns or order.decided_ns
         wait = FIRST_QUERY_NS if order.in_doubt else 2 * QUERY_EVERY_NS

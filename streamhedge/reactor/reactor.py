@@ -281,7 +281,9 @@ def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
     if event.multi_assets is not None:
         core.state.book.multi_assets = event.multi_assets
         if event.multi_assets:
-            _halt(core, "multi-assets mode was switched on: hedging is for single-asset mode; switch it off, then resume")
+            _halt(
+                core, "multi-assets mode was switched on: hedging is for single-asset mode; switch it off, then resume"
+            )
 
 
 # ---------------------------------------------------------------- set-up, status, store
@@ -297,7 +299,9 @@ def _on_setup(core: Core, event: SetupDone) -> None:
     book.multi_assets = event.multi_assets
     core.state.setup_done = True
     if event.dual_side:
-        _halt(core, "the account is in hedge mode (dual side), which is read, not traded: switch to one-way mode, resume")
+        _halt(
+            core, "the account is in hedge mode (dual side), which is read, not traded: switch to one-way mode, resume"
+        )
     if event.multi_assets:
         _halt(core, "the account is in multi-assets mode: switch it to single-asset mode, then resume")
     for hedge in core.policy.hedges:
@@ -371,7 +375,7 @@ def _on_float_trade(core: Core, event: FloatTradeRecorded) -> None:
         Level.INFO,
         None,
         f"{trade.kind.value} {_signed(trade.quantity)} {trade.asset} @ {trade.price.normalize():f} "
-        f"→ float {core.state.floats[trade.asset]:f} {trade.asset}  \"{trade.reason}\"  id={trade.trade_id}",
+        f'→ float {core.state.floats[trade.asset]:f} {trade.asset}  "{trade.reason}"  id={trade.trade_id}',
         trade_id=trade.trade_id,
         quantity=str(trade.quantity),
     )

@@ -262,9 +262,7 @@ def _may_reduce(view: HedgeView) -> str:
     return "retry" if view.now_ns < view.retry_after_ns else ""
 
 
-def _raise(
-    view: HedgeView, figures: _Figures, size: Decimal, dust: Decimal
-) -> tuple[IntentDraft | None, str, Decimal]:
+def _raise(view: HedgeView, figures: _Figures, size: Decimal, dust: Decimal) -> tuple[IntentDraft | None, str, Decimal]:
     price = collar_price(view, Side.SELL)
     quantity = slice_quantity(view, size, market=False)
     if quantity * min(price, view.mark_price) < view.instrument.min_notional * NOTIONAL_MARGIN:

@@ -65,7 +65,9 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
     step = _step(view, reading)
     price = view.mark_price * (ONE + own)
     if step in (LadderStep.CLEAR, LadderStep.WARN):
-        return LadderVerdict(step, price, own, joint, None, None, "", _remedy(view) if step is LadderStep.WARN else None)
+        return LadderVerdict(
+            step, price, own, joint, None, None, "", _remedy(view) if step is LadderStep.WARN else None
+        )
     target, draft, hold = _cut(view, step, free=free, held=held, own_fired=own <= view.ladder.reduce)
     return LadderVerdict(step, price, own, joint, target, draft, hold, _remedy(view))
 
@@ -215,5 +217,3 @@ def check_isolated(hedge: HedgeParams, ladder: LadderParams, instrument: Instrum
             f"({notional:.0f} USDT) opens at {distance * 100:.2f} % from liquidation, below reopen "
             f"{ladder.reopen * 100:f} %: it would be cut at once. Use cross margin or a lower leverage"
         )
-
-

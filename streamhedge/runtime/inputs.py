@@ -263,7 +263,9 @@ def _conn(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     fields = _object(payload)
     if fields["state"] == "open":
         return [StreamOpened(stream=fields["stream"], connection=fields["connection"])]
-    return [from_plain(StreamClosed, {key: fields[key] for key in ("stream", "connection", "reason", "jitter_permille")})]
+    return [
+        from_plain(StreamClosed, {key: fields[key] for key in ("stream", "connection", "reason", "jitter_permille")})
+    ]
 
 
 def _tick(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:

@@ -104,7 +104,9 @@ def _texts(paths: Sequence[Path]) -> list[tuple[str, str]]:
         try:
             found.append((str(path), path.read_text()))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}; name a TOML file with -c") from error
+            raise ConfigError(
+                f"{path}: {getattr(error, 'strerror', None) or error}; name a TOML file with -c"
+            ) from error
     return found
 
 

@@ -82,7 +82,9 @@ def _from_file(name: str, where: str, env: Mapping[str, str]) -> str:
     with os.fdopen(handle) as file:
         found = os.fstat(file.fileno())
         if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or found.st_uid not in (os.getuid(), 0):
-            raise ConfigError(f"keys.{name}: {path} can be read by others (mode {found.st_mode & 0o777:o}): chmod 600 it")
+            raise ConfigError(
+                f"keys.{name}: {path} can be read by others (mode {found.st_mode & 0o777:o}): chmod 600 it"
+            )
         return file.read()
 
 
@@ -98,9 +100,7 @@ def _from_credential(name: str, where: str, env: Mapping[str, str]) -> str:
 
 def _from_command(name: str, where: str, env: Mapping[str, str]) -> str:
     try:
-        done = subprocess.run(
-            shlex.split(where), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=True
-        )
+        done = subprocess.run(shlex.split(where), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=True)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ConfigError(f"keys.{name}: the command did not deliver: {type(error).__name__}") from error
     return done.stdout

@@ -210,7 +210,9 @@ def read_lines(path: Path, *, on_cut: Callable[[str], None] | None = None) -> It
         text = raw[start : end + 1]
         line = _parse(text, number, path)
         if number == 1 and line.source != "header":
-            raise JournalCorrupt(f"{path}: line 1 is no header: this is no recording of streamhedge, or its start is gone")
+            raise JournalCorrupt(
+                f"{path}: line 1 is no header: this is no recording of streamhedge, or its start is gone"
+            )
         if line.source == "sum":
             _check_sum(line, chain.hexdigest(), number - 1, path)
         chain.update(text)

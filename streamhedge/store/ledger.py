@@ -2,7 +2,7 @@
 
 Two connections. The loop's one (WAL, synchronous NORMAL) commits intents and rows in tens of microseconds and survives
 any death of the process. The durable one (synchronous FULL) writes float trades, latches and epochs off the loop.
-Invariants: a float trade id is booked once; a client order id is committed once; a failed commit means nothing happened.
+A float trade id is booked once; a client order id is committed once; after a failed commit nothing has happened.
 """
 
 from __future__ import annotations

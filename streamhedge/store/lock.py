@@ -27,7 +27,9 @@ def lock_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o022 or folder.is_symlink():
-        raise ConfigError(f"{folder} is not ours alone (owner {found.st_uid}, mode {found.st_mode & 0o777:o}): remove it")
+        raise ConfigError(
+            f"{folder} is not ours alone (owner {found.st_uid}, mode {found.st_mode & 0o777:o}): remove it"
+        )
     return folder
 
 
@@ -50,7 +52,7 @@ class InstanceLock:
             os.close(self._file)
             raise AlreadyRunning(
                 f"another streamhedge holds this account: pid {holder.get('pid', 'unknown')}, state "
-                f"{holder.get('state_dir', 'unknown')}. This one did nothing; talk to the first with `streamhedge status`, "
+                f"{holder.get('state_dir', 'unknown')}. This one did nothing; see it with `streamhedge status`, "
                 "or stop it"
             ) from error
         os.ftruncate(self._file, 0)

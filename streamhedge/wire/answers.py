@@ -146,9 +146,7 @@ def order_status_of(client_order_id: ClientOrderId, answer: WsApiAnswer) -> Orde
         return _status(client_order_id, found=False, inconclusive=True, message=str(error))
 
 
-def _status(
-    client_order_id: ClientOrderId, *, found: bool, inconclusive: bool, message: str
-) -> OrderStatusAnswer:
+def _status(client_order_id: ClientOrderId, *, found: bool, inconclusive: bool, message: str) -> OrderStatusAnswer:
     return OrderStatusAnswer(
         client_order_id=client_order_id,
         found=found,

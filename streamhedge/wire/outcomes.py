@@ -164,7 +164,11 @@ def api_error(status: int, code: int, message: str, *, wait_ms: int | None = Non
     """Return the typed error of a definite refusal."""
     if status in (418, 429):
         return RateLimited(wait_ms, message)
-    for codes, kind in ((AUTHENTICATION, AuthenticationError), (MARGIN, InsufficientMargin), (FILTERS, FilterViolation)):
+    for codes, kind in (
+        (AUTHENTICATION, AuthenticationError),
+        (MARGIN, InsufficientMargin),
+        (FILTERS, FilterViolation),
+    ):
         if code in codes:
             return kind(status, code, message)
     return ApiError(status, code, message)

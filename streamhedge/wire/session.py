@@ -195,9 +195,7 @@ class Session:
         link = self.state.links[name]
         link.next = Connection(number=self.state.connections)
         handle = self.state.handle if name == PRIVATE else None
-        self._commands.append(
-            OpenStream(stream=name, connection=link.next.number, delay_ms=delay_ms, handle=handle)
-        )
+        self._commands.append(OpenStream(stream=name, connection=link.next.number, delay_ms=delay_ms, handle=handle))
 
     def _opened(self, event: StreamOpened, now_ns: int) -> None:
         link = self.state.links[event.stream]
@@ -354,7 +352,9 @@ class Session:
             return
         silent = now_ns - max(current.data_ns, current.opened_ns)
         if silent > MARK_SILENT_NS:
-            self._note("silent", Level.WARNING, f"/market: no mark price for {silent // NS_PER_MS} ms; opening it again")
+            self._note(
+                "silent", Level.WARNING, f"/market: no mark price for {silent // NS_PER_MS} ms; opening it again"
+            )
             self._commands.append(CloseStream(MARKET, current.number, "silent"))
             link.current = None
             self.state.reconnects += 1

@@ -70,7 +70,9 @@ def signer_of(secret: str) -> Signer:
     try:
         key = load_pem_private_key(secret.encode(), password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigError("the API secret looks like a PEM key but cannot be read; export it as unencrypted PKCS#8") from error
+        raise ConfigError(
+            "the API secret looks like a PEM key but is unreadable; export it as unencrypted PKCS#8"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError("the API secret is a PEM key of another kind than Ed25519; use Ed25519 or an HMAC secret")
     return Ed25519Signer(key)

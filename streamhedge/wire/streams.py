@@ -102,9 +102,7 @@ def _decode(raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, pr
         return [_quarantined(raw, f"{type(error).__name__}: {error}", private=private)]
 
 
-def _row(
-    row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool
-) -> list[Event]:
+def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool) -> list[Event]:
     if not isinstance(row, dict):
         raise ParseError(f"expected an object, got {type(row).__name__}")
     name = row.get("e")

@@ -15,7 +15,7 @@ import pytest
 from streamhedge.domain.commands import PlaceOrder
 from streamhedge.domain.events import Event, OrderOutcome, OrderStatusAnswer, OutcomeKind, Tick
 from streamhedge.domain.order import Order, Report, Side
-from streamhedge.domain.values import exact
+from streamhedge.domain.values import exact, plain_text
 from streamhedge.reactor.reactor import Reactor
 from tests.support import builders as make
 
@@ -116,7 +116,7 @@ def outcome(order: Order, kind: OutcomeKind, *, status: int, code: int = 0, mess
 
 def written(order: PlaceOrder) -> str:
     """Write an order as a story does."""
-    words = [order.side.value, str(order.quantity), order.type.value]
+    words = [order.side.value, plain_text(order.quantity), order.type.value]
     if order.time_in_force is not None:
         words += [order.time_in_force.value, str(order.price)]
     if order.reduce_only:

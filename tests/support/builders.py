@@ -160,7 +160,9 @@ def policy(**said: object) -> Policy:
     return Policy(**fields)  # type: ignore[arg-type]
 
 
-def mark(price: str | Decimal, at_ms: int = T0_MS, *, index: str | None = None, rate: str = "0.0001") -> MarkPriceUpdate:
+def mark(
+    price: str | Decimal, at_ms: int = T0_MS, *, index: str | None = None, rate: str = "0.0001"
+) -> MarkPriceUpdate:
     """Return a mark-price frame."""
     return MarkPriceUpdate(
         symbol=BTCUSDT,
@@ -350,5 +352,3 @@ def reactor(**said: object) -> Reactor:
 def oldest_open(machine: Reactor) -> Order:
     """Return the first order that is not terminal."""
     return next(order for order in machine.state.orders.values() if order.is_open)
-
-

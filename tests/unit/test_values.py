@@ -29,7 +29,7 @@ def test_a_poor_context_of_the_host_changes_nothing() -> None:
 
 def test_exact_refuses_floats() -> None:
     with exact(), pytest.raises(decimal.FloatOperation):
-        Decimal(0.1)
+        Decimal(1 / 10)
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "", "abc", "0x10", "1e30"])
