@@ -13,7 +13,7 @@ from streamhedge.sim import grammar
 from streamhedge.sim.account import Account, eight
 from streamhedge.sim.faults import Faults
 from streamhedge.sim.grammar import Message, Refusal
-from streamhedge.sim.market import Contract
+from streamhedge.sim.market import Contract, to_tick
 from streamhedge.sim.orders import SimOrder, check_margin, matches, parse_order, reducible
 
 D = Decimal
@@ -220,7 +220,7 @@ class Engine:
     def deleverage(self, symbol: str, quantity: Decimal, now_ms: int) -> None:
         """Close part of a position against a bankrupt counterparty, without fee."""
         if quantity > 0:
-            self.venue_order("adl_autoclose", "LIQUIDATION", symbol, quantity, now_ms, free=True)
+            self.venue_order("adl_autoclose", "LIMIT", symbol, quantity, now_ms, free=True)
             self.account.adls += 1
 
     def settle(self, symbol: str, now_ms: int) -> None:
@@ -241,9 +241,9 @@ class Engine:
             symbol=symbol,
             side="BUY" if self.account.position(symbol).amount < 0 else "SELL",
             type=kind,
-            time_in_force="IOC",
+            time_in_force="GTC" if kind == "LIMIT" else "IOC",
             quantity=quantity,
-            price=contract.mark,
+            price=to_tick(contract.mark, contract.tick),
             reduce_only=False,
             prevention="NONE",
             time_ms=now_ms,
@@ -254,7 +254,7 @@ class Engine:
         self.execute(
             *(order, contract),
             quantity=quantity,
-            price=grammar.to_cents(contract.mark, contract.tick),
+            price=to_tick(contract.mark, contract.tick),
             now_ms=now_ms,
             maker=False,
             venue=True,

@@ -6,10 +6,13 @@ avgPrice nor cumQuote; FUNDING_FEE names its symbol (a.S) since 2026-08-07.
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamhedge.sim.account import Position
     from streamhedge.sim.market import Contract
     from streamhedge.sim.orders import SimOrder
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 ERRORS: dict[int, tuple[int, str]] = {
+    -1000: (400, "An unknown error occurred while processing the request."),
     -1003: (429, "Too many requests; current limit is 2400 requests per minute."),
     -1021: (400, "Timestamp for this request is outside of the recvWindow."),
     -1022: (400, "Signature for this request is not valid."),
+    -1099: (400, "Not found, authenticated, or authorized."),
     -1102: (400, "Mandatory parameter '{0}' was not sent, was empty/null, or malformed."),
     -1106: (400, "Parameter '{0}' sent when not required."),
     -1111: (400, "Precision is over the maximum defined for this asset."),
@@ -32,6 +37,7 @@ ERRORS: dict[int, tuple[int, str]] = {
     -2015: (401, "Invalid API-key, IP, or permissions for action."),
     -2019: (400, "Margin is insufficient."),
     -2022: (400, "ReduceOnly Order is rejected."),
+    -2025: (400, "Reach max open order limit."),
     -2023: (400, "User in liquidation mode now."),
     -2027: (400, "Exceeded the maximum allowable position at current leverage."),
     -4003: (400, "Quantity less than or equal to zero."),
@@ -85,6 +91,17 @@ def padded(value: Decimal, step: Decimal) -> str:
 def eights(value: Decimal) -> str:
     """Write a number with eight decimals."""
     return format(value.quantize(Decimal("0.00000001")), "f")
+
+
+def encode(value: object) -> str:
+    """Write a message as JSON; RawNumber stands without quotes."""
+    if isinstance(value, RawNumber):
+        return str.__str__(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{encode(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(encode(item) for item in value) + "]"
+    return json.dumps(value)
 
 
 def mark_price_update(contract: Contract, now_ms: int) -> Message:
@@ -225,4 +242,73 @@ def position_risk(p: Position, contract: Contract, *, liquidation_price: Decimal
         **{"initialMargin": eights(initial), "maintMargin": eights(contract.maintenance(abs(notional)))},
         **{"positionInitialMargin": eights(initial), "openOrderInitialMargin": "0", "adl": adl},
         **{"bidNotional": "0", "askNotional": "0", "updateTime": p.update_ms},
+    }
+
+
+def exchange_info(contracts: Mapping[str, Contract], now_ms: int) -> Message:
+    """Return exchangeInfo: limits and every contract with its filters."""
+    return {
+        **{"timezone": "UTC", "serverTime": now_ms, "futuresType": "U_MARGINED"},
+        "rateLimits": [
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400},
+            {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 300},
+        ],
+        "exchangeFilters": [],
+        "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
+        "symbols": [contract_row(contract) for contract in contracts.values()],
+    }
+
+
+def contract_row(contract: Contract) -> Message:
+    """Return one contract of exchangeInfo."""
+    step = plain(contract.step)
+    lot = {"minQty": step, "stepSize": step}
+    return {
+        **{"symbol": contract.symbol, "pair": contract.symbol, "contractType": "PERPETUAL"},
+        **{"deliveryDate": 4133404800000, "onboardDate": 1569398400000, "status": contract.status},
+        **{"maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000", "baseAsset": contract.base},
+        **{"quoteAsset": "USDT", "marginAsset": contract.margin_asset, "pricePrecision": 2, "quantityPrecision": 3},
+        **{"baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN", "underlyingSubType": ["PoW"]},
+        **{"triggerProtect": "0.0500", "liquidationFee": "0.012500", "marketTakeBound": plain(contract.take_bound)},
+        "filters": [
+            {"filterType": "PRICE_FILTER", "maxPrice": "4529764", "minPrice": "0.10", "tickSize": plain(contract.tick)},
+            {"filterType": "LOT_SIZE", "maxQty": plain(contract.max_quantity), **lot},
+            {"filterType": "MARKET_LOT_SIZE", "maxQty": plain(contract.market_max), **lot},
+            {"filterType": "MAX_NUM_ORDERS", "limit": 200},
+            {"filterType": "MIN_NOTIONAL", "notional": plain(contract.min_notional)},
+            {
+                **{"filterType": "PERCENT_PRICE", "multiplierUp": padded(contract.multiplier_up, Decimal("0.0001"))},
+                **{"multiplierDown": padded(contract.multiplier_down, Decimal("0.0001")), "multiplierDecimal": "4"},
+            },
+            {"filterType": "POSITION_RISK_CONTROL", "positionControlSide": "NONE"},
+        ],
+        "orderTypes": ["LIMIT", "MARKET"],
+        "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
+    }
+
+
+def brackets_row(contract: Contract) -> Message:
+    """Return one contract of leverageBracket: JSON numbers, not strings."""
+    return {
+        "symbol": contract.symbol,
+        "brackets": [
+            {
+                **{"bracket": number, "initialLeverage": leverage, "notionalCap": json_number(cap)},
+                **{"notionalFloor": json_number(floor), "maintMarginRatio": json_number(rate), "cum": json_number(cum)},
+            }
+            for number, (floor, cap, rate, cum, leverage) in enumerate(contract.brackets, 1)
+        ],
+    }
+
+
+def book_ticker(contract: Contract, now_ms: int) -> Message:
+    """Return one best-bid-and-ask frame."""
+    contract.update_id += 1
+    bid, bid_size = contract.levels("SELL", 1)[0]
+    ask, ask_size = contract.levels("BUY", 1)[0]
+    return {
+        **{"e": "bookTicker", "u": contract.update_id, "s": contract.symbol, "ps": contract.symbol},
+        **{"b": plain(bid), "B": plain(bid_size), "a": plain(ask), "A": plain(ask_size)},
+        **{"T": now_ms, "E": now_ms, "st": 1},
     }

@@ -1,0 +1,273 @@
+"""The exchange: clock, tape, engine, streams and doors put together. No sockets: time and requests come in, frames go out.
+
+Invariants: nothing happens between calls; the same seed, tape, times and requests give the same frames; the tape's
+speed compresses prices, never clocks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from streamhedge.sim import grammar, rest, wsapi
+from streamhedge.sim.access import Keys, Limits, ListenKey
+from streamhedge.sim.account import Account
+from streamhedge.sim.engine import Engine
+from streamhedge.sim.faults import Faults
+from streamhedge.sim.grammar import Message, Refusal, plain
+from streamhedge.sim.market import contracts
+from streamhedge.sim.streams import Streams
+from streamhedge.sim.tapes import Tape
+
+D = Decimal
+ETHER_PART = D("0.0373")
+"""ETHUSDT moves with the tape at this part of the bitcoin price."""
+MARK_MOST_MS, MARK_LEAST_MS = 1_000, 10
+FUNDING_LATE_MS = (200, 3_000)
+EIGHT_HOURS_MS = 8 * 3_600_000
+
+
+@dataclass(slots=True)
+class Settings:
+    """What an exchange is made of."""
+
+    tape: Tape
+    keys: Keys
+    wallet: Decimal = D(400_000)
+    speed: Decimal = D(1)
+    seed: int = 7
+    funding_every_ms: int = EIGHT_HOURS_MS
+
+
+class Exchange:
+    """One exchange with one account."""
+
+    def __init__(self, settings: Settings, start_ms: int) -> None:
+        self.settings = settings
+        self.keys = settings.keys
+        self.funding_every_ms = settings.funding_every_ms
+        self.chance = random.Random(settings.seed)
+        self.contracts = contracts()
+        self.account = Account(settings.wallet)
+        self.faults = Faults()
+        self.limits = Limits()
+        self.listen_key = ListenKey(random.Random(settings.seed + start_ms))
+        self.streams = Streams()
+        self.engine = Engine(self.contracts, self.account, self.faults, self.emit)
+        self.calls: dict[str, int] = {}
+        self.ws_calls: dict[str, int] = {}
+        self.wire_posts: dict[str, int] = {}
+        self.drop_ws_api = False
+        self.start_ms = start_ms
+        self.now_ms = start_ms
+        self._later: list[tuple[int, int, Callable[[int], None]]] = []
+        self._scheduled = 0
+        self._next_mark_ms = start_ms
+        self._next_slow_mark_ms = start_ms
+        self._move(start_ms)
+        for contract in self.contracts.values():
+            contract.next_funding_ms = (start_ms // self.funding_every_ms + 1) * self.funding_every_ms
+
+    # ------------------------------------------------------------ time
+
+    @property
+    def mark_every_ms(self) -> int:
+        """How often marks go out: faster tapes more often, within bounds."""
+        return min(MARK_MOST_MS, max(MARK_LEAST_MS, int(1_000 / max(self.settings.speed, D("0.001")))))
+
+    def next_ms(self) -> int:
+        """Return when something will happen by itself."""
+        return min(self._next_mark_ms, self._later[0][0] if self._later else self._next_mark_ms)
+
+    def later(self, at_ms: int, action: Callable[[int], None]) -> None:
+        """Do something at a time."""
+        self._scheduled += 1
+        heapq.heappush(self._later, (at_ms, self._scheduled, action))
+
+    def advance(self, now_ms: int) -> None:
+        """Let time pass: prices, faults, liquidation, resting orders, funding, marks."""
+        self.now_ms = max(now_ms, self.now_ms)
+        self._move(self.now_ms)
+        while self._later and self._later[0][0] <= self.now_ms:
+            _, _, action = heapq.heappop(self._later)
+            action(self.now_ms)
+        self._happen(self.now_ms)
+        self.engine.liquidate(self.now_ms)
+        self.engine.sweep(self.now_ms)
+        self._fund(self.now_ms)
+        if self.now_ms >= self._next_mark_ms:
+            self._next_mark_ms = self.now_ms + self.mark_every_ms
+            self._publish_marks(self.now_ms)
+        if self.listen_key.key and not self.listen_key.alive(self.now_ms):
+            self.end_listen_key(self.now_ms, said=True)
+
+    def _move(self, now_ms: int) -> None:
+        price = self.settings.tape.price_at(int((now_ms - self.start_ms) * self.settings.speed))
+        for contract in self.contracts.values():
+            part = ETHER_PART if contract.base == "ETH" else D(1)
+            contract.mark = (price * part).quantize(D("0.00000001"))
+            contract.index = contract.mark
+
+    def _publish_marks(self, now_ms: int) -> None:
+        if self.faults.peek("M1", now_ms) is not None:
+            return
+        slow = now_ms >= self._next_slow_mark_ms
+        if slow:
+            self._next_slow_mark_ms = now_ms + 3 * self.mark_every_ms
+        rows = [grammar.mark_price_update(contract, now_ms) for contract in self.contracts.values()]
+        for row in rows:
+            name = row["s"].lower()
+            self.streams.publish(f"{name}@markPrice@1s", row)
+            if slow:
+                self.streams.publish(f"{name}@markPrice", row)
+        self.streams.publish("!markPrice@arr@1s", rows)
+        if slow:
+            self.streams.publish("!markPrice@arr", rows)
+        for contract in self.contracts.values():
+            if self.streams.wanted(f"{contract.symbol.lower()}@bookTicker"):
+                self.streams.publish(f"{contract.symbol.lower()}@bookTicker", grammar.book_ticker(contract, now_ms))
+
+    def _fund(self, now_ms: int) -> None:
+        for symbol, contract in self.contracts.items():
+            if now_ms < contract.next_funding_ms:
+                continue
+            settled_ms = contract.next_funding_ms
+            contract.next_funding_ms = (now_ms // self.funding_every_ms + 1) * self.funding_every_ms
+            message = self.engine.fund(symbol, contract.mark, settled_ms)
+            if message is not None:
+                # Told late, like at the venue; what it says is true at the time it is told.
+                delay = self.chance.randint(*FUNDING_LATE_MS)
+                delay = min(delay, max(200, self.funding_every_ms // 4))
+                change = D(message["a"]["B"][0]["bc"])
+                isolated = [symbol] if message["a"]["P"] else []
+                self.later(now_ms + delay, lambda at, s=symbol, c=change, i=isolated: self._tell(s, c, i, at))
+
+    def _tell(self, symbol: str, change: Decimal, isolated: list[str], now_ms: int) -> None:
+        self.emit(self.engine.account_update("FUNDING_FEE", now_ms, symbols=isolated, change=change, cause=symbol))
+
+    # ------------------------------------------------------------ faults that come by themselves
+
+    def _happen(self, now_ms: int) -> None:
+        for name, action in HAPPENINGS.items():
+            value = self.faults.take(name, now_ms)
+            if value is not None:
+                action(self, value, now_ms)
+        for route in ("market", "private"):
+            value = self.faults.peek("S2", now_ms)
+            self.streams.mute(route, value == route)
+
+    def end_listen_key(self, now_ms: int, *, said: bool) -> None:
+        """Kill the listen key; its sockets stay open and are silent from now on."""
+        key = self.listen_key.key
+        if key and said:
+            self.streams.publish_private(key, {"e": "listenKeyExpired", "E": now_ms, "listenKey": key})
+        self.listen_key.end()
+
+    def place_quietly(self, params: Mapping[str, str], now_ms: int) -> None:
+        """Take an order whose sender has long been told that nobody knows."""
+        try:
+            self.engine.place(params, now_ms)
+        except Refusal:
+            return
+
+    def emit(self, message: Message) -> None:
+        """Send a user event, through the faults that events meet."""
+        now_ms = self.now_ms
+        key = self.listen_key.key
+        if not key:
+            return
+        if message["e"] in ("ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE") and self.faults.take("U8", now_ms) is not None:
+            return
+        self.streams.publish_private(key, message)
+        if self.faults.take("U6", now_ms) is not None:
+            self.streams.publish_private(key, message)
+
+    # ------------------------------------------------------------ doors
+
+    def rest(self, *, method: str, path: str, query: str, body: str, api_key: str, now_ms: int) -> rest.Reply:
+        """Answer a REST request."""
+        self.advance(now_ms)
+        at_ms = now_ms + self.clock_error_ms(now_ms)
+        return rest.answer(self, method=method, path=path, query=query, body=body, api_key=api_key, now_ms=at_ms)
+
+    def ws_api(self, session: wsapi.WsSession, text: str, now_ms: int) -> str:
+        """Answer a frame of the WebSocket API."""
+        self.advance(now_ms)
+        return wsapi.answer(self, session, text, now_ms + self.clock_error_ms(now_ms))
+
+    def clock_error_ms(self, now_ms: int) -> int:
+        """How far the venue's clock is off, by fault."""
+        return int(self.faults.peek("C1", now_ms) or 0)
+
+    def truth(self) -> Message:
+        """Return what is really so: positions, wallet, orders, and what the venue has seen."""
+        return {
+            "now_ms": self.now_ms,
+            "positions": {p.symbol: plain(p.amount) for p in self.account.positions.values() if p.amount != 0},
+            "marks": {symbol: plain(contract.mark) for symbol, contract in self.contracts.items()},
+            "wallet": plain(self.account.wallet),
+            "fees": plain(self.account.fees_paid),
+            "funding": plain(self.account.funding),
+            "open_orders": [order.client_id for order in self.engine.resting()],
+            "liquidations": self.account.liquidations,
+            "adls": self.account.adls,
+            "wire_posts": dict(self.wire_posts),
+            "rest_calls": dict(self.calls),
+            "ws_calls": dict(self.ws_calls),
+            "faults": dict(self.faults.happened),
+        }
+
+
+# ---------------------------------------------------------------- happenings
+
+
+def _drop(exchange: Exchange, value: str, now_ms: int) -> None:
+    if value == "ws_api":
+        exchange.drop_ws_api = True
+    else:
+        exchange.streams.drop(value)
+
+
+def _expire(exchange: Exchange, value: str, now_ms: int) -> None:
+    exchange.end_listen_key(now_ms, said=value != "silent")
+
+
+def _garble(exchange: Exchange, value: str, now_ms: int) -> None:
+    exchange.streams.publish_raw(exchange.listen_key.key, '{"e":"ORDER_TRADE_UPDATE","E":17951')
+
+
+def _novelty(exchange: Exchange, value: str, now_ms: int) -> None:
+    exchange.streams.publish_raw(exchange.listen_key.key, f'{{"e":"BRAND_NEW_EVENT","E":{now_ms},"x":1}}')
+
+
+def _external(exchange: Exchange, value: str, now_ms: int) -> None:
+    try:
+        exchange.engine.external("BTCUSDT", D(value), now_ms)
+    except Refusal:
+        return
+
+
+def _venue_acts(exchange: Exchange, value: str, now_ms: int) -> None:
+    p = exchange.account.position("BTCUSDT")
+    if p.amount == 0:
+        return
+    if value == "liquidate":
+        exchange.engine.close_all("BTCUSDT", now_ms)
+    elif value == "settle":
+        exchange.engine.settle("BTCUSDT", now_ms)
+    else:
+        step = exchange.contracts["BTCUSDT"].step
+        exchange.engine.deleverage("BTCUSDT", (abs(p.amount) / 2) // step * step, now_ms)
+
+
+HAPPENINGS: dict[str, Callable[[Exchange, str, int], None]] = {
+    "S3": _drop,
+    "S7": _garble,
+    "S8": _novelty,
+    "U2": _expire,
+    "A1": _external,
+    "A5": _venue_acts,
+}
