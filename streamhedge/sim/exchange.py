@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from streamhedge.sim import grammar, rest, wsapi
 from streamhedge.sim.access import Keys, Limits, ListenKey
@@ -143,7 +144,7 @@ class Exchange:
                 delay = min(delay, max(200, self.funding_every_ms // 4))
                 change = D(message["a"]["B"][0]["bc"])
                 isolated = [symbol] if message["a"]["P"] else []
-                self.later(now_ms + delay, lambda at, s=symbol, c=change, i=isolated: self._tell(s, c, i, at))
+                self.later(now_ms + delay, partial(self._tell, symbol, change, isolated))
 
     def _tell(self, symbol: str, change: Decimal, isolated: list[str], now_ms: int) -> None:
         self.emit(self.engine.account_update("FUNDING_FEE", now_ms, symbols=isolated, change=change, cause=symbol))

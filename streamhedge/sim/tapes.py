@@ -1,4 +1,4 @@
-"""Price tapes: recorded minutes, their mirror image, users' files, and a calm random walk. Pure: takes lines, not files.
+"""Price tapes: recorded minutes, their mirror image, users' files, and a calm random walk. Pure: lines, not files.
 
 A tape is a list of (milliseconds from its start, price). Between two points the price is a straight line; inside a bar
 the points are open, the nearer extreme, the other extreme, close: an interpolation, not a recording.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamhedge.sim import rest
+from streamhedge.sim import grammar, rest
 from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE, WEIGHT_PER_MINUTE, check_time
 from streamhedge.sim.grammar import Message, Refusal, encode
 
@@ -120,9 +120,9 @@ def v1_positions(exchange: Exchange, call: rest.Call, session: WsSession) -> lis
     for symbol, contract in exchange.contracts.items():
         p = exchange.account.position(symbol)
         price = exchange.account.liquidation_price(symbol, exchange.contracts)
-        row = rest.grammar.position_risk(p, contract, liquidation_price=price, adl=0)
+        row = grammar.position_risk(p, contract, liquidation_price=price, adl=0)
         kind = "isolated" if p.isolated else "cross"
-        ceiling = rest.grammar.plain(contract.ceiling(p.leverage))
+        ceiling = grammar.plain(contract.ceiling(p.leverage))
         more = {"leverage": str(p.leverage), "marginType": kind, "maxNotionalValue": ceiling}
         rows.append({**row, **more, "isAutoAddMargin": "false"})
     return rows

@@ -2,7 +2,7 @@
 
     <recv_ns> <source> <json>
 
-Line 1 of every segment is a ``header`` with the whole state; every 1,000 lines and at the end a ``sum`` line carries the
+Line 1 of every segment is a ``header`` with the whole state; every 1,000 lines and at the end a ``sum`` line has the
 chain over all lines before it and the digest of the state they led to. A header or sum is written *before* the next
 input, when the state after the last one is known. A torn tail is cut and reported; a bad middle is an error.
 """

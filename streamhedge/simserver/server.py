@@ -1,0 +1,254 @@
+"""One loopback port for everything: /fapi, the routed streams, /ws-fapi/v1, and the exchange's own /__ doors.
+
+The exchange is pure; this drives its clock and carries its frames. Each socket has one writer, so order is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from decimal import Decimal
+
+from aiohttp import WSMsgType, web
+
+from streamhedge.errors import ConfigError
+from streamhedge.sim.exchange import Exchange
+from streamhedge.sim.grammar import Message, Refusal, encode
+from streamhedge.sim.wsapi import WsSession
+
+BEAT_S = 0.1
+"""How long the exchange sleeps at most: late orders and key expiry need no finer clock than marks do."""
+FRAMES_WAITING_MOST = 20_000
+BODY_MOST = 1 << 20
+
+
+def wall_ms() -> int:
+    """Return the wall clock in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Server:
+    """The exchange behind sockets."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._queues: dict[int, asyncio.Queue[str]] = {}
+        self._sockets: dict[int, web.WebSocketResponse] = {}
+        self._api_sockets: list[web.WebSocketResponse] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def application(self) -> web.Application:
+        """Return the application with its one route."""
+        app = web.Application(client_max_size=BODY_MOST)
+        app.router.add_route("*", "/{path:.*}", self._route)
+        return app
+
+    async def beat(self) -> None:
+        """Drive the exchange's clock for ever."""
+        while True:
+            self.exchange.advance(wall_ms())
+            self.flush()
+            wait = (self.exchange.next_ms() - wall_ms()) / 1_000
+            await asyncio.sleep(min(max(wait, 0.001), BEAT_S))
+
+    def flush(self) -> None:
+        """Hand what the exchange said to the writers, and cut what it wants cut."""
+        streams = self.exchange.streams
+        for number, text in streams.outbox:
+            queue = self._queues.get(number)
+            if queue is not None:
+                if queue.qsize() >= FRAMES_WAITING_MOST:
+                    streams.closing.append(number)
+                else:
+                    queue.put_nowait(text)
+        streams.outbox.clear()
+        for number in streams.closing:
+            socket = self._sockets.pop(number, None)
+            self._queues.pop(number, None)
+            streams.close(number)
+            if socket is not None:
+                self._spawn(self._cut(socket))
+        streams.closing.clear()
+        if self.exchange.drop_ws_api:
+            self.exchange.drop_ws_api = False
+            for socket in self._api_sockets:
+                self._spawn(self._cut(socket))
+
+    @staticmethod
+    async def _cut(socket: web.WebSocketResponse) -> None:
+        with suppress(ConnectionError, RuntimeError):
+            await socket.close(code=1001, message=b"dropped")
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ------------------------------------------------------------ doors
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        if path.startswith("/fapi/"):
+            return await self._rest(request, path, query)
+        if path.startswith("/__"):
+            return await self._own(request, path)
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            if path.rstrip("/") == "/ws-fapi/v1":
+                return await self._ws_api(request, query)
+            return await self._stream(request, path, query)
+        return web.json_response({"code": -5000, "msg": f"Path {path} is invalid"}, status=404)
+
+    async def _rest(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        body = (await request.read()).decode("utf-8", "replace")
+        reply = self.exchange.rest(
+            method=request.method,
+            path=path,
+            query=query,
+            body=body,
+            api_key=request.headers.get("X-MBX-APIKEY", ""),
+            now_ms=wall_ms(),
+        )
+        self.flush()
+        headers = {"content-type": "application/json;charset=UTF-8", **reply.headers}
+        return web.Response(status=reply.status, body=reply.body.encode(), headers=headers)
+
+    async def _ws_api(self, request: web.Request, query: str) -> web.StreamResponse:
+        socket = web.WebSocketResponse(max_msg_size=BODY_MOST, compress=False)
+        await socket.prepare(request)
+        session = WsSession(connected_ms=wall_ms(), rate_limits="returnRateLimits=false" not in query)
+        self._api_sockets.append(socket)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    answer = self.exchange.ws_api(session, message.data, wall_ms())
+                    self.flush()
+                    await socket.send_str(answer)
+        except ConnectionError:
+            pass
+        finally:
+            self._api_sockets.remove(socket)
+        return socket
+
+    async def _stream(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        streams = self.exchange.streams
+        number = streams.open(path, query)
+        if number is None:
+            return web.json_response({"code": -5000, "msg": f"Path {path} is invalid"}, status=404)
+        socket = web.WebSocketResponse(max_msg_size=BODY_MOST, compress=False)
+        await socket.prepare(request)
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._queues[number] = queue
+        self._sockets[number] = socket
+        writer = asyncio.create_task(self._write(socket, queue))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT and number in streams.connections:
+                    streams.receive(number, message.data)
+                    self.flush()
+        finally:
+            writer.cancel()
+            self._queues.pop(number, None)
+            self._sockets.pop(number, None)
+            streams.close(number)
+        return socket
+
+    @staticmethod
+    async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:
+        with suppress(ConnectionError, RuntimeError):
+            while True:
+                await socket.send_str(await queue.get())
+
+    # ------------------------------------------------------------ the exchange's own doors
+
+    async def _own(self, request: web.Request, path: str) -> web.StreamResponse:
+        handler = OWN.get((request.method, path))
+        if handler is None:
+            return web.json_response({"error": f"no such door: {request.method} {path}"}, status=404)
+        try:
+            said = json.loads(await request.read() or b"{}")
+            self.exchange.advance(wall_ms())
+            found = handler(self.exchange, said)
+            self.exchange.advance(wall_ms())
+        except (ConfigError, Refusal, ValueError, KeyError, ArithmeticError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+        self.flush()
+        return web.Response(body=encode(found).encode(), content_type="application/json")
+
+
+def _truth(exchange: Exchange, said: Message) -> Message:
+    return exchange.truth()
+
+
+def _fault(exchange: Exchange, said: Message) -> Message:
+    """Arm the faults in {"fault": "O1=executed,U2=event"}."""
+    exchange.faults.arm(said["fault"], exchange.now_ms)
+    return {"armed": [f"{fault.name}={fault.value}" for fault in exchange.faults.armed]}
+
+
+def _external(exchange: Exchange, said: Message) -> Message:
+    """Trade as somebody else: {"symbol": "BTCUSDT", "quantity": "-1"}."""
+    exchange.engine.external(said.get("symbol", "BTCUSDT"), Decimal(said["quantity"]), exchange.now_ms)
+    return exchange.truth()
+
+
+def _wallet(exchange: Exchange, said: Message) -> Message:
+    """Move money: {"change": "-1000"}."""
+    change = Decimal(said["change"])
+    exchange.engine.transfer(change, "DEPOSIT" if change > 0 else "WITHDRAW", exchange.now_ms)
+    return exchange.truth()
+
+
+OWN: dict[tuple[str, str], Callable[[Exchange, Message], Message]] = {
+    ("GET", "/__truth"): _truth,
+    ("POST", "/__fault"): _fault,
+    ("POST", "/__external"): _external,
+    ("POST", "/__wallet"): _wallet,
+}
+
+
+async def serve(
+    exchange: Exchange, *, port: int, ready: Callable[[Message], None], stop: Callable[[], Awaitable[object]]
+) -> None:
+    """Serve the exchange on 127.0.0.1 until ``stop`` returns.
+
+    Args:
+        exchange: The exchange.
+        port: The port; 0 takes a free one.
+        ready: Told the addresses once connections are accepted.
+        stop: Awaited; its return ends the service.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    server = Server(exchange)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(
+            f"port {port} on 127.0.0.1 cannot be used: {error.strerror}; name another with --port"
+        ) from error
+    bound = runner.addresses[0][1]
+    beat = asyncio.create_task(server.beat())
+    stopping = asyncio.ensure_future(stop())
+    try:
+        ready(
+            {
+                **{"rest": f"http://127.0.0.1:{bound}", "stream": f"ws://127.0.0.1:{bound}"},
+                **{"ws_api": f"ws://127.0.0.1:{bound}/ws-fapi/v1", "api_key": exchange.keys.api_key},
+                **{"api_secret": exchange.keys.api_secret, "symbols": list(exchange.contracts)},
+            }
+        )
+        await asyncio.wait({beat, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if beat.done():
+            beat.result()
+    finally:
+        for task in (beat, stopping):
+            task.cancel()
+        await runner.cleanup()

@@ -1,0 +1,100 @@
+"""One REST client: each request is sent once. No proxies, no redirects, no retries, bounded answers.
+
+``sent`` False means that no connection came about, so not one byte of the request left; anything else is unknown.
+"""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlencode
+
+import aiohttp
+
+from streamhedge.settings.secrets import Secret
+from streamhedge.wire.requests import RestRequest
+from streamhedge.wire.signing import Ed25519Signer, HmacSigner, Params, signed_query
+
+BODY_MOST = 16 * 1024 * 1024
+Signer = HmacSigner | Ed25519Signer
+
+
+class Answer:
+    """One answer: ``status`` None when there was none."""
+
+    __slots__ = ("body", "error", "headers", "sent", "status")
+
+    def __init__(
+        self, status: int | None, headers: dict[str, str], body: bytes, *, error: str = "", sent: bool = True
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.error = error
+        self.sent = sent
+
+
+class RestClient:
+    """REST against one base address with one key."""
+
+    def __init__(self, base: str, *, api_key: Secret, signer: Signer, timeout_s: float) -> None:
+        self._base = base
+        self._api_key = api_key
+        self._signer = signer
+        self.offset_ms = 0
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, 5.0))
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            trust_env=False,
+            connector=aiohttp.TCPConnector(limit=16, ttl_dns_cache=60, keepalive_timeout=30),
+            headers={"User-Agent": "streamhedge"},
+        )
+
+    async def send(self, request: RestRequest) -> Answer:
+        """Send a request once and return what came of it. Never raises for what the network does."""
+        url = self._base + request.path
+        query = self._query(request)
+        headers = {"X-MBX-APIKEY": self._api_key.reveal()}
+        try:
+            async with self._session.request(
+                request.method,
+                url + (f"?{query}" if query else ""),
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                body = await self._read(response)
+                kept = {
+                    name.lower(): value
+                    for name, value in response.headers.items()
+                    if name.lower() == "retry-after" or name.lower().startswith("x-mbx-")
+                }
+                if body is None:
+                    return Answer(None, kept, b"", error=f"the answer is larger than {BODY_MOST} bytes")
+                return Answer(response.status, kept, body)
+        except aiohttp.ClientConnectorError as error:
+            return Answer(None, {}, b"", error=f"no connection: {error.os_error.strerror or error}", sent=False)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return Answer(None, {}, b"", error=f"{type(error).__name__}: {str(error).partition('?')[0]}")
+
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+        parts, total = [], 0
+        async for part in response.content.iter_chunked(65_536):
+            parts.append(part)
+            total += len(part)
+            if total > BODY_MOST:
+                return None
+        return b"".join(parts)
+
+    def _query(self, request: RestRequest) -> str:
+        if not request.signed:
+            return urlencode(request.params)
+        params: Params = [*request.params, ("timestamp", str(self.venue_ms()))]
+        return signed_query(params, self._signer)
+
+    def venue_ms(self) -> int:
+        """Return the venue's clock as we know it, milliseconds."""
+        return time.time_ns() // 1_000_000 + self.offset_ms
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
