@@ -56,7 +56,7 @@ class HeldBalance:
 
 @state
 class Mark:
-    """The latest mark-price frame of a symbol. A jump waits in ``candidate`` until the next frame agrees or 2 s pass."""
+    """The latest mark-price frame of a symbol. A jump waits in ``candidate`` until the next agrees or 2 s pass."""
 
     symbol: Symbol
     mark_price: Decimal
@@ -238,7 +238,7 @@ class PositionBook:
         return changed
 
     def differences(self, snapshot: Snapshot) -> list[tuple[BookKey, Decimal, Decimal]]:
-        """Return (key, ours, theirs) for every size that a complete snapshot sees otherwise and we do not know newer."""
+        """Return (key, ours, theirs) for every size a complete snapshot sees otherwise, unless ours is newer."""
         found: list[tuple[BookKey, Decimal, Decimal]] = []
         theirs = {(row.symbol, row.position_side): row for row in snapshot.positions}
         for key, row in theirs.items():

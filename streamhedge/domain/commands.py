@@ -1,4 +1,4 @@
-"""Every output the core can ask for, and nothing else. The shell carries them out; their results come back as inputs."""
+"""Every output the core can ask for, and nothing else. The shell carries them out; results come back as inputs."""
 
 from __future__ import annotations
 

@@ -328,6 +328,6 @@ def opening_distance(*, leverage: int, notional: Decimal, brackets: Sequence[Mar
 def wallet_for_rally(
     *, notional: Decimal, rally: Decimal, distance: Decimal, brackets: Sequence[MarginBracket]
 ) -> Decimal:
-    """Return the wallet that carries a short through a rally and still leaves distance d: ((1+r)(1+d)(1+mmr)-1)*N - cum."""
+    """Return the wallet that carries a short through a rally and leaves distance d: ((1+r)(1+d)(1+mmr)-1)*N - cum."""
     grown = notional * (ONE + rally) * (ONE + distance)
     return grown + maintenance_margin(notional=grown, brackets=brackets) - notional

@@ -9,13 +9,13 @@ import time
 from urllib.parse import urlencode
 
 import aiohttp
+from yarl import URL
 
 from streamhedge.settings.secrets import Secret
 from streamhedge.wire.requests import RestRequest
-from streamhedge.wire.signing import Ed25519Signer, HmacSigner, Params, signed_query
+from streamhedge.wire.signing import Params, signed_query
 
 BODY_MOST = 16 * 1024 * 1024
-Signer = HmacSigner | Ed25519Signer
 
 
 class Answer:
@@ -57,7 +57,8 @@ class RestClient:
         try:
             async with self._session.request(
                 request.method,
-                url + (f"?{query}" if query else ""),
+                # Signed as it stands: nobody may quote it anew.
+                URL(url + (f"?{query}" if query else ""), encoded=True),
                 headers=headers,
                 allow_redirects=False,
             ) as response:

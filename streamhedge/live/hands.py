@@ -1,0 +1,328 @@
+"""Commands to the world and its answers back: sockets, REST calls, listen keys, set-up. Each order is sent once.
+
+Nothing here decides. What comes back enters the pump as an input of its own; listen keys are handles before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+
+from streamhedge.domain.commands import (
+    CancelOrder,
+    CloseStream,
+    Command,
+    CreateListenKey,
+    OpenStream,
+    PlaceOrder,
+    QueryOrder,
+    RenewListenKey,
+    RequestOpenOrders,
+    RequestSetup,
+    RequestSnapshot,
+    RequestTime,
+)
+from streamhedge.domain.values import Symbol
+from streamhedge.rules.params import Policy
+from streamhedge.settings.endpoints import Endpoints, market_url, private_url
+from streamhedge.settings.secrets import Secret
+from streamhedge.venue.clock import BootClock
+from streamhedge.venue.http import Answer, RestClient
+from streamhedge.venue.sockets import CONNECT_ERRORS, SEND_ERRORS, DirectConnection, closed_reason, open_socket
+from streamhedge.wire import requests
+from streamhedge.wire.requests import RestRequest, WsApiRequest
+from streamhedge.wire.session import MARKET, PRIVATE, WS_API
+from streamhedge.wire.signing import Signer, signed_params
+
+SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
+SETTLE_S = 2.0
+"""How long a stop waits for orders under way: their answers belong into the recording."""
+Feed = Callable[[str, bytes], None]
+
+
+class Hands:
+    """The outbox of one account."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        endpoints: Endpoints,
+        rest: RestClient,
+        api_key: Secret,
+        signer: Signer,
+        clock: BootClock,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._policy = policy
+        self._symbols: list[Symbol] = [hedge.symbol for hedge in policy.hedges]
+        self._window_ms = policy.limits.recv_window_ms
+        self._endpoints = endpoints
+        self._rest = rest
+        self._api_key = api_key
+        self._signer = signer
+        self._clock = clock
+        self._fail = fail
+        self.feed: Feed = self._too_early
+        self.sent_after_ns: list[int] = []
+        self._decided: Callable[[str], int] | None = None
+        self._sockets: dict[int, DirectConnection] = {}
+        self._names: dict[int, str] = {}
+        self._keys: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @staticmethod
+    def _too_early(source: str, payload: bytes) -> None:
+        raise AssertionError("the hands move before the pump is there")
+
+    def attach(self, feed: Feed, decided: Callable[[str], int]) -> None:
+        """Name where inputs go, and how to learn when an order was decided."""
+        self.feed = feed
+        self._decided = decided
+
+    # ------------------------------------------------------------ commands
+
+    def perform(self, command: Command, call: int) -> None:
+        """Start a command and return at once."""
+        if self._closing:
+            if isinstance(command, PlaceOrder):
+                self._void_later(command, "the program is stopping")
+            return
+        if isinstance(command, PlaceOrder):
+            self._start(self._place(command), self._orders)
+        elif isinstance(command, OpenStream):
+            self._start(self._stream(command), self._tasks)
+        elif isinstance(command, CloseStream):
+            self._start(self._close_stream(command.connection), self._tasks)
+        elif isinstance(command, RequestSnapshot):
+            self._ask(f"pos-{call}", requests.positions(recv_window_ms=self._window_ms))
+            self._ask(f"bal-{call}", requests.balances(recv_window_ms=self._window_ms))
+        elif isinstance(command, RequestTime):
+            self._ask(f"time-{call}", requests.server_time())
+        elif isinstance(command, QueryOrder):
+            question = requests.order_status(command.symbol, command.client_order_id, recv_window_ms=self._window_ms)
+            self._ask(f"ord-{command.client_order_id}-{call}", question)
+        elif isinstance(command, RequestSetup):
+            self._start(self._set_up(), self._tasks)
+        else:
+            request = self._request(command)
+            self._start(self._call(request), self._tasks)
+
+    def _request(self, command: Command) -> RestRequest:
+        if isinstance(command, CancelOrder):
+            return requests.cancel_order(command.symbol, command.client_order_id, recv_window_ms=self._window_ms)
+        if isinstance(command, CreateListenKey):
+            return requests.create_listen_key()
+        if isinstance(command, RenewListenKey):
+            return requests.renew_listen_key()
+        assert isinstance(command, RequestOpenOrders), f"no hand for {type(command).__name__}"
+        return requests.open_orders(recv_window_ms=self._window_ms)
+
+    def _start(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(work)
+        group.add(task)
+
+        def done(ended: asyncio.Task[None]) -> None:
+            group.discard(ended)
+            if not ended.cancelled() and ended.exception() is not None:
+                self._fail(ended.exception() or RuntimeError("a task ended without a word"))
+
+        task.add_done_callback(done)
+
+    # ------------------------------------------------------------ orders and calls
+
+    async def _place(self, command: PlaceOrder) -> None:
+        now_ns = self._clock.now_ns()
+        if now_ns > command.deadline_ns:
+            self._void(command, f"decided too long ago ({(now_ns - command.deadline_ns) // 1_000_000} ms past)")
+            return
+        if self._decided is not None:
+            self.sent_after_ns.append(now_ns - self._decided(command.client_order_id))
+        await self._call(requests.place_order(command, recv_window_ms=self._window_ms))
+
+    def _void(self, command: PlaceOrder, reason: str) -> None:
+        self.feed("void", orjson.dumps({"client_order_id": command.client_order_id, "reason": reason}))
+
+    def _void_later(self, command: PlaceOrder, reason: str) -> None:
+        asyncio.get_running_loop().call_soon(self._void, command, reason)
+
+    async def _call(self, request: RestRequest) -> None:
+        answer = await self._rest.send(request)
+        self.feed("rest", self._recorded(request, answer))
+
+    def _recorded(self, request: RestRequest, answer: Answer) -> bytes:
+        """Return what the recording holds of a call: no key, no signature, listen keys as handles."""
+        body: object = answer.body.decode("utf-8", "replace")
+        if request.label == "listen_key" and answer.status == 200:
+            body = self._hide_key(answer.body)
+        said = {"label": request.label, "client_order_id": request.client_order_id or ""}
+        return orjson.dumps(
+            {
+                **{"request": said, "status": answer.status, "headers": answer.headers, "body": body},
+                **{"error": answer.error, "sent": answer.sent},
+            }
+        )
+
+    def _hide_key(self, body: bytes) -> object:
+        try:
+            fields = orjson.loads(body)
+        except ValueError:
+            return "unreadable"
+        key = fields.get("listenKey") if isinstance(fields, dict) else None
+        if not isinstance(key, str) or not key:
+            return "unreadable"
+        handle = self._keys.setdefault(key, f"lk{len(self._keys) + 1}")
+        return {"listenKey": handle}
+
+    async def _set_up(self) -> None:
+        """Read filters, brackets, fees, modes; set leverage where it must and may be; one input for all."""
+        bodies, problem = await self._read_setup()
+        if problem is None:
+            changed = await self._adjust(orjson.loads(bodies["symbol_config"]))
+            if changed:
+                bodies, problem = await self._read_setup()
+        if problem is not None:
+            self.feed("rest", problem)
+            await asyncio.sleep(1.0)
+            self._start(self._set_up(), self._tasks)
+            return
+        parts = [b'"%s":%s' % (name.encode(), body) for name, body in bodies.items()]
+        self.feed("setup", b"{" + b",".join(parts) + b"}")
+
+    async def _read_setup(self) -> tuple[dict[str, bytes], bytes | None]:
+        window = self._window_ms
+        found: dict[str, bytes] = {}
+        plain = {
+            "exchange_info": requests.exchange_info(),
+            "funding_info": requests.funding_info(),
+            "account_config": requests.account_config(recv_window_ms=window),
+            "symbol_config": requests.symbol_config(recv_window_ms=window),
+        }
+        for name, request in plain.items():
+            answer = await self._rest.send(request)
+            if answer.status != 200:
+                return {}, self._recorded(RestRequest("setup", "GET", request.path, [], False), answer)
+            found[name] = answer.body
+        # Thousands of symbols; the recording keeps ours.
+        rows = orjson.loads(found["exchange_info"])["symbols"]
+        kept = [row for row in rows if row["symbol"] in self._symbols]
+        found["exchange_info"] = orjson.dumps({"symbols": kept})
+        for name, maker in (
+            ("leverage_bracket", requests.leverage_bracket),
+            ("commission_rate", requests.commission_rate),
+        ):
+            parts = []
+            for symbol in self._symbols:
+                answer = await self._rest.send(maker(symbol, recv_window_ms=window))
+                if answer.status != 200:
+                    return {}, self._recorded(RestRequest("setup", "GET", name, [], False), answer)
+                parts.append(b'"%s":%s' % (symbol.encode(), answer.body))
+            found[name] = b"{" + b",".join(parts) + b"}"
+        return found, None
+
+    async def _adjust(self, rows: list[dict[str, Any]]) -> bool:
+        """Set margin type and leverage where they differ from what config wants; refusals are told by the next read."""
+        changed = False
+        configured = {row["symbol"]: row for row in rows}
+        for hedge in self._policy.hedges:
+            row = configured.get(hedge.symbol)
+            if row is None:
+                continue
+            if (row["marginType"] == "ISOLATED") != hedge.isolated:
+                request = requests.set_margin_type(
+                    hedge.symbol, isolated=hedge.isolated, recv_window_ms=self._window_ms
+                )
+                changed = (await self._rest.send(request)).status == 200 or changed
+            if row["leverage"] != hedge.leverage:
+                request = requests.set_leverage(hedge.symbol, hedge.leverage, recv_window_ms=self._window_ms)
+                changed = (await self._rest.send(request)).status == 200 or changed
+        return changed
+
+    # ------------------------------------------------------------ streams
+
+    async def _stream(self, command: OpenStream) -> None:
+        if command.delay_ms:
+            await asyncio.sleep(command.delay_ms / 1_000)
+        source = SOURCE_OF[command.stream]
+        taker = self._private if command.stream == PRIVATE else lambda payload: self.feed(source, payload)
+        try:
+            connection = await open_socket(self._url(command), taker, self._fail)
+        except CONNECT_ERRORS as error:
+            self._closed(command, f"no connection: {type(error).__name__}")
+            return
+        self._sockets[command.connection] = connection
+        self._names[command.connection] = command.stream
+        self._conn({"stream": command.stream, "connection": command.connection, "state": "open"})
+        reason = await closed_reason(connection)
+        self._sockets.pop(command.connection, None)
+        self._names.pop(command.connection, None)
+        self._closed(command, reason)
+
+    def _url(self, command: OpenStream) -> str:
+        if command.stream == MARKET:
+            return market_url(self._endpoints, self._symbols)
+        if command.stream == WS_API:
+            return self._endpoints.ws_api
+        key = next((key for key, handle in self._keys.items() if handle == command.handle), "")
+        return private_url(self._endpoints, key, requests.USER_EVENTS)
+
+    def _private(self, payload: bytes) -> None:
+        if b"istenKey" in payload:
+            for key, handle in self._keys.items():
+                payload = payload.replace(key.encode(), handle.encode())
+        self.feed("private", payload)
+
+    def _conn(self, fields: dict[str, object]) -> None:
+        if not self._closing:
+            self.feed("conn", orjson.dumps(fields))
+
+    def _closed(self, command: OpenStream, reason: str) -> None:
+        self._conn(
+            {
+                **{"stream": command.stream, "connection": command.connection, "state": "closed", "reason": reason},
+                "jitter_permille": random.randrange(1_000),
+            }
+        )
+
+    async def _close_stream(self, number: int) -> None:
+        connection = self._sockets.get(number)
+        if connection is not None:
+            await connection.close()
+
+    def _ask(self, number: str, request: WsApiRequest) -> None:
+        api = [self._sockets[name] for name, stream in self._names.items() if stream == WS_API]
+        if not api:
+            return
+        params: dict[str, str | int] = dict(request.params)
+        if request.signed:
+            params |= {"apiKey": self._api_key.reveal(), "timestamp": self._rest.venue_ms()}
+            params = signed_params(params, self._signer)
+        frame = orjson.dumps({"id": number, "method": request.method, "params": params}).decode()
+        self._start(self._send(api[-1], frame), self._tasks)
+
+    @staticmethod
+    async def _send(connection: DirectConnection, frame: str) -> None:
+        try:
+            await connection.send(frame)
+        except SEND_ERRORS:
+            return
+
+    # ------------------------------------------------------------ the end
+
+    async def close(self) -> None:
+        """Send nothing more; wait a little for orders under way, then cut everything."""
+        self._closing = True
+        if self._orders:
+            await asyncio.wait(set(self._orders), timeout=SETTLE_S)
+        for task in [*self._orders, *self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._orders, *self._tasks, return_exceptions=True)
+        for connection in list(self._sockets.values()):
+            await connection.close()
+        await self._rest.close()
