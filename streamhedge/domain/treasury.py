@@ -31,6 +31,7 @@ class TradeRequest:
     price: Decimal | None
     reason: str
     confirmed: bool
+    voids: TradeId | None = None
 
 
 @record

@@ -22,7 +22,7 @@ import orjson
 
 from streamhedge import __version__
 from streamhedge.domain.canonical import to_plain
-from streamhedge.domain.commands import Note, Reaction, RequestSetup
+from streamhedge.domain.commands import Level, Note, Reaction, RequestSetup
 from streamhedge.domain.events import FloatTrade, FloatTradeKind, VerbKind
 from streamhedge.domain.order import Order, OrderStatus
 from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade
@@ -34,7 +34,7 @@ from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import Block, State
 from streamhedge.runtime.pump import Pump
 from streamhedge.settings.config import Config
-from streamhedge.settings.endpoints import Endpoints
+from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
 from streamhedge.settings.secrets import Secret, fingerprint
 from streamhedge.store.journal import JournalWriter
 from streamhedge.store.ledger import Ledger
@@ -63,6 +63,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         api_secret: Secret,
         state_dir: Path,
         record_dir: Path | None = None,
+        shadow: bool = False,
         on_notes: Callable[[tuple[Note, ...], int], None] | None = None,
     ) -> None:
         self.config = config
@@ -73,6 +74,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self.record_dir = record_dir if record_dir is not None else self.folder / "recordings"
         self.clock = BootClock()
         self.failed: asyncio.Future[None] | None = None
+        self._shadow = shadow
         self._endpoints = endpoints
         self._api_key = api_key
         self._api_secret = api_secret
@@ -142,6 +144,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         if self._stopped:
             return
         self._stopped = True
+        self.all_ids = self.ledger.client_order_ids()
         self._ticker.cancel()
         await asyncio.gather(self._ticker, return_exceptions=True)
         await self.hands.close()
@@ -205,7 +208,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
 
     def _recovered(self) -> State:
         """Return the state that the ledger leads to: floats, latches, and orders whose end nobody knows."""
-        state = State(instance=self.ledger.instance, epoch=self.epoch)
+        state = State(instance=self.ledger.instance, epoch=self.epoch, shadow=self._shadow)
         for trade in self.ledger.float_trades():
             state.floats[trade.asset] = state.floats.get(trade.asset, ZERO) + trade.quantity
             state.usd += trade.usd
@@ -272,7 +275,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             already = self.ledger.float_trade(request.trade_id)
             original = None
             if request.kind is FloatTradeKind.VOID:
-                original = self.ledger.float_trade(TradeId(request.reason.partition(" ")[0]))
+                original = self.ledger.float_trade(request.voids) if request.voids is not None else None
             trade = already
             if already is None or not _repeats(already, request):
                 trade = book_trade(
@@ -408,6 +411,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             "reconnects": self.pump.session.state.reconnects,
             "digest": self.pump.digest(),
             "client_order_ids": ids,
+            "all_client_order_ids": self.all_ids if self._stopped else self.ledger.client_order_ids(),
             "recording": [str(path) for path in self.journal.paths],
         }
 
@@ -445,8 +449,6 @@ def _boot_id() -> str:
 
 
 def _store_note(text: str) -> Note:
-    from streamhedge.domain.commands import Level
-
     return Note(code="store", level=Level.CRITICAL, symbol=None, text=text, data={})
 
 
@@ -456,8 +458,6 @@ def endpoints_of(config: Config, fallback: Endpoints | None) -> Endpoints:
     Raises:
         ConfigError: a simulated venue without an exchange.
     """
-    from streamhedge.settings.endpoints import DEMO, LIVE, checked
-
     table = config.settings.endpoints
     if table is not None:
         return checked(Endpoints(rest=table.rest, stream=table.stream, ws_api=table.ws_api))

@@ -126,12 +126,11 @@ def run_rules(core: Core) -> None:
         memory = core.memory_of(hedge.symbol)
         ladder = read_ladder(view)
         _remember_ladder(core, memory, ladder)
-        if ladder.draft is not None and not _ladder_off(memory):
-            if _submit(core, view, ladder.draft):
-                memory.paced = True
-                memory.last_paced_ns = core.now_ns
-                core.persist("state", f"pace:{hedge.symbol}", paced=True)
-                view = view_of(core, hedge) or view
+        if ladder.draft is not None and not _ladder_off(memory) and _submit(core, view, ladder.draft):
+            memory.paced = True
+            memory.last_paced_ns = core.now_ns
+            core.persist("state", f"pace:{hedge.symbol}", paced=True)
+            view = view_of(core, hedge) or view
         verdict = decide_hedge(view)
         _remember_hedge(core, memory, view, verdict)
         if verdict.draft is not None and not _hedge_silent(memory, verdict.draft):

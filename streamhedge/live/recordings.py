@@ -1,0 +1,54 @@
+"""Recordings from files: replay, whole or from any segment on, and reactions for tests and analysis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from streamhedge.domain.commands import Reaction
+from streamhedge.errors import StoreError
+from streamhedge.runtime.replay import ReplayResult, reactions, replay_lines
+from streamhedge.store.journal import Line, read_lines
+
+SUFFIXES = ("*.rec", "*.rec.zst")
+
+
+def segments(paths: Sequence[Path]) -> list[Path]:
+    """Return the segments that files and folders name, in order.
+
+    Raises:
+        StoreError: there is none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found += sorted(file for suffix in SUFFIXES for file in path.glob(suffix)) if path.is_dir() else [path]
+    if not found:
+        raise StoreError(f"no recording in {', '.join(str(path) for path in paths)}; name *.rec files or their folder")
+    return found
+
+
+def lines_of(paths: Sequence[Path], *, on_cut: Callable[[str], None] | None = None) -> Iterator[Line]:
+    """Yield the lines of all segments."""
+    return chain.from_iterable(read_lines(path, on_cut=on_cut) for path in segments(paths))
+
+
+def replay_files(
+    paths: Sequence[Path],
+    *,
+    until: int | None = None,
+    on_cut: Callable[[str], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ReplayResult:
+    """Replay recordings through the live code path and compare every checkpoint.
+
+    Raises:
+        JournalCorrupt, StoreError: a file is no sound recording.
+    """
+    return replay_lines(lines_of(paths, on_cut=on_cut), until=until, progress=progress)
+
+
+async def replay(path: str | Path) -> AsyncIterator[Reaction]:
+    """Yield the reactions of a recording; in one line of a test: ``[r async for r in replay(path)]``."""
+    for _, reaction in reactions(lines_of([Path(path)])):
+        yield reaction

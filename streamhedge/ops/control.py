@@ -1,0 +1,111 @@
+"""The unix control socket: one JSON object per line in, one out; 0600, and only our own user is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from streamhedge.errors import NotRunning, StreamhedgeError
+from streamhedge.ops.exits import exit_of
+from streamhedge.store.lock import lock_folder
+
+LINE_MOST = 64 * 1024
+PATH_MOST = 100
+"""A unix socket's path has at most 107 bytes."""
+Handler = Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]
+
+
+def socket_path(name: str) -> Path:
+    """Return where the socket of an account stands: in the per-user folder, named like its lock."""
+    path = lock_folder() / f"{name}.sock"
+    return (
+        path if len(os.fsencode(path)) <= PATH_MOST else Path("/tmp") / f"streamhedge-{os.getuid()}-{name[-12:]}.sock"
+    )
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the uid at the other end."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", raw)
+    return int(uid)
+
+
+@contextlib.asynccontextmanager
+async def served(name: str, handler: Handler) -> Any:
+    """Serve the control socket of an account while the block runs."""
+    path = socket_path(name)
+    path.unlink(missing_ok=True)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        try:
+            if uid != os.getuid():
+                writer.write(orjson.dumps({"error": f"uid {uid} is not welcome here", "exit": 4}) + b"\n")
+                return
+            line = await reader.readline()
+            writer.write(await _answer(line, uid, handler) + b"\n")
+            await writer.drain()
+        except (ConnectionError, ValueError):
+            return
+        finally:
+            writer.close()
+
+    before = os.umask(0o177)
+    try:
+        server = await asyncio.start_unix_server(talk, path=str(path), limit=LINE_MOST)
+    finally:
+        os.umask(before)
+    try:
+        yield path
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+async def _answer(line: bytes, uid: int, handler: Handler) -> bytes:
+    try:
+        request = orjson.loads(line)
+        if not isinstance(request, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        return orjson.dumps({"error": f"expected one JSON object per line: {error}", "exit": 2})
+    try:
+        return orjson.dumps(await handler(request, uid))
+    except StreamhedgeError as error:
+        return orjson.dumps({"error": str(error), "exit": exit_of(error)})
+
+
+def ask(name: str, request: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    """Send one request to the running process and return its answer.
+
+    Raises:
+        NotRunning: nobody listens, or no answer came in time.
+    """
+    path = socket_path(name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(path))
+            connection.sendall(orjson.dumps(request) + b"\n")
+            received = b""
+            while not received.endswith(b"\n"):
+                part = connection.recv(65_536)
+                if not part:
+                    break
+                received += part
+        except (FileNotFoundError, ConnectionError) as error:
+            raise NotRunning("no streamhedge runs for this account; start it with `streamhedge run`") from error
+        except TimeoutError as error:
+            raise NotRunning(
+                f"the process did not answer within {timeout_s:.0f} s; look at `streamhedge status`"
+            ) from error
+    answer = orjson.loads(received) if received else {}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,252 @@
+"""`streamhedge run`: the exchange where it is ours, the hedger, the control socket, the end, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from streamhedge.domain.commands import Level
+from streamhedge.domain.events import FloatTradeKind, VerbKind
+from streamhedge.domain.treasury import TradeRequest
+from streamhedge.domain.values import Asset, Symbol, TradeId
+from streamhedge.errors import CommandError, ConfigError, JournalCorrupt, StoreError
+from streamhedge.live.hedger import Hedger, endpoints_of
+from streamhedge.live.recordings import replay_files
+from streamhedge.ops import child, demo
+from streamhedge.ops.control import served
+from streamhedge.ops.lines import Lines
+from streamhedge.ops.verdict import judge
+from streamhedge.settings.config import Config
+from streamhedge.settings.endpoints import Endpoints
+from streamhedge.settings.secrets import Secret, load_secret
+
+LIVE_WAIT_S = 20.0
+SETTLE_S = 20.0
+AGREE_S = 6.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run was asked to do."""
+
+    config: Config
+    state_dir: Path
+    record_dir: Path | None = None
+    duration_s: float | None = None
+    faults: list[str] = field(default_factory=list)
+    story: bool = False
+    shadow: bool = False
+    live: bool = False
+    env: dict[str, str] = field(default_factory=dict)
+
+
+async def run(plan: Plan, lines: Lines) -> dict[str, Any]:
+    """Run to the end and return the summary with its verdict."""
+    settings = plan.config.settings
+    if settings.venue == "live" and not plan.live:
+        raise ConfigError("venue live also needs --live: real money; nothing was started")
+    if settings.venue == "sim" and settings.endpoints is None:
+        async with child.exchange(_sim_arguments(plan)) as ready:
+            endpoints = Endpoints(rest=ready["rest"], stream=ready["stream"], ws_api=ready["ws_api"])
+            keys = Secret(ready["api_key"]), Secret(ready["api_secret"])
+            return await _with_hedger(plan, lines, endpoints, keys)
+    if settings.keys is None:
+        raise ConfigError(f"venue {settings.venue} needs [keys] with api_key and api_secret; nothing was started")
+    keys = (
+        load_secret("api_key", settings.keys.api_key, plan.env),
+        load_secret("api_secret", settings.keys.api_secret, plan.env),
+    )
+    return await _with_hedger(plan, lines, endpoints_of(plan.config, None), keys)
+
+
+def _sim_arguments(plan: Plan) -> list[str]:
+    sim = plan.config.settings.sim
+    found = ["--tape", sim.tape, "--speed", str(sim.speed), "--seed", str(sim.seed), "--wallet", str(sim.wallet)]
+    found += ["--funding-every", f"{sim.funding_every}ms", "--api-key", secrets.token_hex(16)]
+    for fault in [*sim.faults, *plan.faults]:
+        found += ["--fault", fault]
+    return found
+
+
+async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tuple[Secret, Secret]) -> dict[str, Any]:
+    hedger = Hedger(
+        plan.config,
+        endpoints=endpoints,
+        api_key=keys[0],
+        api_secret=keys[1],
+        state_dir=plan.state_dir,
+        record_dir=plan.record_dir,
+        shadow=plan.shadow,
+        on_notes=lines.notes,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def say(code: str, text: str) -> None:
+        lines.write(code, "", text, time.time_ns())
+
+    async with hedger:
+        say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
+        async with (
+            served(f"{hedger.venue}-{hedger.account}", lambda request, uid: answer(hedger, request, uid)),
+            _guarded(hedger, stop),
+        ):
+            started = loop.time()
+            if plan.story:
+                await _live(hedger, stop)
+                assert plan.duration_s is not None, "a story has a length"
+                left = plan.duration_s - (loop.time() - started)
+                await _until(stop, demo.tell(hedger, endpoints.rest, max(left, 1.0), say))
+            if plan.duration_s is not None:
+                left = plan.duration_s - (loop.time() - started)
+                await _until(stop, asyncio.sleep(max(0.0, left)))
+            else:
+                await stop.wait()
+            if plan.duration_s is not None and not stop.is_set():
+                await _settle(hedger)
+            truth = await _agree(hedger, endpoints) if hedger.venue == "sim" else None
+        await hedger.stop()
+    summary = hedger.summary()
+    replayed = await asyncio.to_thread(_replayed, hedger)
+    reasons = judge(summary, truth, replayed)
+    ids = summary.pop("client_order_ids")
+    summary.pop("all_client_order_ids")
+    posts = truth["wire_posts"] if truth is not None else {}
+    return {
+        **{"pass": not reasons, "reason": "; ".join(reasons)},
+        **summary,
+        **{"orders_in_ledger": len(ids), "duplicate_client_ids": sum(count > 1 for count in posts.values())},
+        **{"report": None, "faults": truth["faults"] if truth is not None else {}},
+    }
+
+
+@contextlib.asynccontextmanager
+async def _guarded(hedger: Hedger, stop: asyncio.Event) -> AsyncIterator[None]:
+    """End the block with the error when the machine fails."""
+    assert hedger.failed is not None, "an entered hedger has a failure to watch"
+    current = asyncio.current_task()
+    assert current is not None, "a coroutine runs in a task"
+
+    def failed(ended: asyncio.Future[None]) -> None:
+        if not ended.cancelled():
+            current.cancel()
+
+    hedger.failed.add_done_callback(failed)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if hedger.failed.done() and hedger.failed.exception() is not None:
+            current.uncancel()
+            raise hedger.failed.exception() or RuntimeError("failed") from None
+        raise
+    finally:
+        hedger.failed.remove_done_callback(failed)
+
+
+async def _until(stop: asyncio.Event, work: Any) -> None:
+    """Do something, but no longer than until a stop is asked."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+    finally:
+        for task in (doing, stopping):
+            task.cancel()
+
+
+async def _live(hedger: Hedger, stop: asyncio.Event) -> None:
+    ends = asyncio.get_running_loop().time() + LIVE_WAIT_S
+    while hedger.pump.session.state.status != "LIVE" and not stop.is_set():
+        if asyncio.get_running_loop().time() > ends:
+            raise ConfigError(f"not live after {LIVE_WAIT_S:.0f} s: {hedger.pump.session.state.reason}")
+        await asyncio.sleep(0.02)
+
+
+async def _settle(hedger: Hedger) -> None:
+    """Let what is under way come to its end: nothing open, live, and in band or blocked."""
+    ends = asyncio.get_running_loop().time() + SETTLE_S
+    while asyncio.get_running_loop().time() < ends:
+        status = hedger.status()
+        busy = any(hedge["open_orders"] or hedge["in_doubt"] for hedge in status["hedges"])
+        level = all(hedge["in_band"] for hedge in status["hedges"]) or bool(status["blocked"])
+        if status["book_status"] == "LIVE" and level and not busy:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _agree(hedger: Hedger, endpoints: Endpoints) -> dict[str, Any] | None:
+    """Return the exchange's truth once it agrees with the book, or its last word after some seconds."""
+    ends = asyncio.get_running_loop().time() + AGREE_S
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        while True:
+            try:
+                async with session.get(f"{endpoints.rest}/__truth") as response:
+                    truth: dict[str, Any] = await response.json()
+            except aiohttp.ClientError:
+                return None
+            if not judge(hedger.summary(), truth, None) or asyncio.get_running_loop().time() > ends:
+                return truth
+            await asyncio.sleep(0.2)
+
+
+def _replayed(hedger: Hedger) -> Any:
+    try:
+        return replay_files(hedger.journal.paths)
+    except (JournalCorrupt, StoreError) as error:
+        return str(error)
+
+
+# ---------------------------------------------------------------- the control socket's words
+
+
+async def answer(hedger: Hedger, request: dict[str, Any], uid: int) -> dict[str, Any]:
+    """Answer one request of the control socket."""
+    verb = request.get("verb")
+    if verb == "status":
+        return hedger.status()
+    if verb == "trade":
+        return await hedger.trade(_request(request))
+    if verb in ("halt", "reduce", "resume"):
+        symbol = Symbol(request["symbol"]) if request.get("symbol") else None
+        return await hedger.verb(VerbKind(verb), symbol=symbol, reason=str(request.get("reason") or ""), uid=uid)
+    raise CommandError(f"unknown verb {verb!r}")
+
+
+def _request(said: dict[str, Any]) -> TradeRequest:
+    try:
+        return TradeRequest(
+            kind=FloatTradeKind(said["kind"]),
+            asset=Asset(said.get("asset") or "BTC"),
+            amount=Decimal(said.get("amount") or "0"),
+            trade_id=TradeId(said["id"]),
+            quantity=Decimal(said["btc"]) if said.get("btc") else None,
+            price=Decimal(said["price"]) if said.get("price") else None,
+            reason=str(said.get("reason") or ""),
+            confirmed=bool(said.get("yes")),
+            voids=TradeId(said["voids"]) if said.get("voids") else None,
+        )
+    except (KeyError, ValueError, ArithmeticError) as error:
+        raise CommandError(f"not a float trade: {error}; nothing recorded") from error
+
+
+def startup_lines(plan: Plan, lines: Lines) -> None:
+    """Say what is about to run."""
+    sim = plan.config.settings.sim
+    text = f"venue={plan.config.settings.venue}"
+    if plan.config.settings.venue == "sim" and plan.config.settings.endpoints is None:
+        text += f" tape={sim.tape} speed={sim.speed} seed={sim.seed}"
+    lines.write("streamhedge", "", text, time.time_ns(), level=Level.INFO)
