@@ -13,7 +13,7 @@ from yarl import URL
 
 from streamhedge.settings.secrets import Secret
 from streamhedge.wire.requests import RestRequest
-from streamhedge.wire.signing import Params, signed_query
+from streamhedge.wire.signing import Params, Signer, signed_query
 
 BODY_MOST = 16 * 1024 * 1024
 

@@ -70,7 +70,7 @@ async def open_socket(url: str, taker: Taker, on_error: Callable[[BaseException]
 
     connection = await connect(
         url,
-        create_connection=make,
+        create_connection=make,  # type: ignore[arg-type]  # any factory will do
         proxy=None,
         compression=None,
         max_size=FRAME_MOST,
