@@ -25,10 +25,10 @@ STORY: tuple[tuple[float, str, str, str], ...] = (
     (0.33, "buy", "12000", "while the stream is down"),
     (0.42, "fault", "O1=not_executed", 'the next order is answered 503 "Unknown error" and does not execute'),
     (0.42, "sell", "0.75", "paying wages"),
-    (0.68, "fault", "U2=event", "the listen key expires"),
-    (0.74, "deposit", "0.25", "mined"),
-    (0.82, "fault", "A5=adl", "the venue deleverages half of the short"),
-    (0.93, "sell", "0.3", "last one"),
+    (0.74, "fault", "U2=event", "the listen key expires"),
+    (0.79, "deposit", "0.25", "mined"),
+    (0.86, "fault", "A5=adl", "the venue deleverages half of the short"),
+    (0.96, "sell", "0.3", "last one"),
 )
 """(part of the run, what, value, why)"""
 REST_BEFORE_TRADES_S = 8.0

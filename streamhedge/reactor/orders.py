@@ -22,7 +22,7 @@ from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_s
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, Symbol
 from streamhedge.reactor.exposure import foreign_fill, open_exposure
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
-from streamhedge.rules.view import IntentDraft
+from streamhedge.rules.view import BookStatus, IntentDraft
 
 DEADLINE_NS = 200 * NS_PER_MS
 """An intent whose first byte has not left by then is void (FAULTS C4)."""
@@ -273,11 +273,19 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         return
     if order.status not in (OrderStatus.IN_DOUBT, OrderStatus.WORKING):
         return
-    start = order.sent_ns or order.decided_ns
-    if core.now_ns - start < quarantine_ns(core) or core.now_ns - order.last_absence_ns < QUERY_EVERY_NS:
+    if core.now_ns < absent_from_ns(core, order) or core.now_ns - order.last_absence_ns < QUERY_EVERY_NS:
         return
     order.absences += 1
     order.last_absence_ns = core.now_ns
+    if order.absences >= ABSENCES_NEEDED:
+        core.commands.append(RequestSnapshot(reason=f"absence of {order.client_order_id}", audit=True))
+
+
+def absent_from_ns(core: Core, order: Order) -> int:
+    """Return when absence begins to count: Tq after the send and after the user stream was last proven live."""
+    if core.state.book_status is not BookStatus.LIVE:
+        return core.now_ns + 1
+    return max(order.sent_ns or order.decided_ns, core.state.live_since_ns) + quarantine_ns(core)
 
 
 def query_doubtful(core: Core) -> None:
@@ -290,22 +298,18 @@ def query_doubtful(core: Core) -> None:
         if core.now_ns - start >= wait and core.now_ns - order.last_query_ns >= QUERY_EVERY_NS:
             order.last_query_ns = core.now_ns
             core.commands.append(QueryOrder(symbol=order.symbol, client_order_id=order.client_order_id))
-            if order.absences >= ABSENCES_NEEDED:
-                core.commands.append(RequestSnapshot(reason=f"absence of {order.client_order_id}", audit=True))
 
 
-def close_absent(core: Core, *, requested_ns: int, agrees: dict[Symbol, bool], stream_live_since_ns: int) -> None:
+def close_absent(core: Core, *, requested_ns: int, agrees: dict[Symbol, bool]) -> None:
     """Apply the full absence rule to orders in doubt, on a snapshot that was asked after Tq (FAULTS, UNKNOWN rule).
 
-    Needs two answers of "does not exist" at least a second apart, both after Tq, a user stream that has been live since
-    the send, and a snapshot after Tq that equals the book.
+    Needs two answers of "does not exist" at least a second apart, both after Tq, a user stream that was live all the
+    time, and a snapshot after Tq that equals the book. A stream that broke starts the count anew.
     """
     for order in list(core.state.orders.values()):
         if not order.in_doubt or order.absences < ABSENCES_NEEDED:
             continue
-        start = order.sent_ns or order.decided_ns
-        after_quarantine = requested_ns >= start + quarantine_ns(core)
-        if after_quarantine and agrees.get(order.symbol, True) and stream_live_since_ns <= max(start, requested_ns):
+        if requested_ns >= absent_from_ns(core, order) and agrees.get(order.symbol, True):
             _move(core, order, Report.ABSENT)
             core.note(
                 "settled",

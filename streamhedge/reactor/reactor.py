@@ -320,7 +320,11 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
     was = core.state.book_status
     core.state.book_status = status
     core.state.book_reason = event.reason
-    if status is not BookStatus.LIVE:
+    if status is BookStatus.LIVE:
+        core.state.live_since_ns = core.now_ns
+    else:
+        for order in core.state.orders.values():
+            order.absences = 0
         for memory in core.state.memory.values():
             memory.position_trusted = memory.position_trusted and status is not BookStatus.SYNCING
     level = Level.INFO if status in (BookStatus.LIVE, BookStatus.SYNCING) else Level.WARNING

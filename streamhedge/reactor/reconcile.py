@@ -37,12 +37,7 @@ def on_snapshot(core: Core, event: Snapshot) -> None:
     agrees = {
         symbol: core.state.book.quantity(symbol) == theirs.get(symbol, ZERO) for symbol in list(core.state.memory)
     }
-    close_absent(
-        core,
-        requested_ns=event.requested_ns,
-        agrees=agrees,
-        stream_live_since_ns=core.state.book.snapshot_ns,
-    )
+    close_absent(core, requested_ns=event.requested_ns, agrees=agrees)
 
 
 def _account_is_empty_by_mistake(core: Core, event: Snapshot) -> bool:

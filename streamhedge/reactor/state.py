@@ -135,6 +135,7 @@ class State:
     book: PositionBook = field(default_factory=empty_book)
     book_status: BookStatus = BookStatus.COLD
     book_reason: str = "not started"
+    live_since_ns: int = 0
     setup_done: bool = False
     floats: dict[Asset, Decimal] = field(default_factory=dict)
     usd: Decimal = ZERO
