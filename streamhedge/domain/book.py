@@ -294,6 +294,11 @@ class PositionBook:
         held = self.positions.get((symbol, PositionSide.BOTH))
         return held.quantity if held is not None else ZERO
 
+    def version_ms(self, symbol: Symbol) -> int:
+        """Return the venue time of the one-way position's figures, 0 before any."""
+        held = self.positions.get((symbol, PositionSide.BOTH))
+        return held.version_ms if held is not None else 0
+
     def entry_price(self, symbol: Symbol) -> Decimal:
         """Return the entry price of the one-way position, 0 when flat."""
         held = self.positions.get((symbol, PositionSide.BOTH))

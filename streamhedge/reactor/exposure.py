@@ -26,7 +26,8 @@ def open_exposure(core: Core, symbol: Symbol, order: Order) -> None:
     """Start (or join) the arithmetic for a newly registered order."""
     memory = core.memory_of(symbol)
     if memory.exposure is None:
-        memory.exposure = Exposure(base=core.state.book.quantity(symbol), order_ids=[])
+        base_ms = core.state.book.version_ms(symbol)
+        memory.exposure = Exposure(base=core.state.book.quantity(symbol), base_ms=base_ms, order_ids=[])
     memory.exposure.order_ids.append(order.client_order_id)
     memory.exposure.ended_ns = None
 
@@ -56,11 +57,28 @@ def expected_position(core: Core, exposure: Exposure) -> Decimal:
     return exposure.base + exposure.foreign + fills
 
 
-def foreign_fill(core: Core, symbol: Symbol, signed: Decimal) -> None:
-    """Count a fill that is not ours."""
-    exposure = core.memory_of(symbol).exposure
-    if exposure is not None:
-        exposure.foreign += signed
+def foreign_fill(core: Core, symbol: Symbol, signed: Decimal, transaction_time_ms: int) -> None:
+    """Count a fill that is not ours, unless the position we counted from has it already.
+
+    Its account update may still be on its way, so it starts the arithmetic when nothing else has.
+    """
+    memory = core.memory_of(symbol)
+    book = core.state.book
+    if memory.exposure is None and transaction_time_ms > book.version_ms(symbol):
+        base_ms = book.version_ms(symbol)
+        memory.exposure = Exposure(base=book.quantity(symbol), base_ms=base_ms, order_ids=[])
+    if memory.exposure is not None and transaction_time_ms > memory.exposure.base_ms:
+        memory.exposure.foreign += signed
+
+
+def position_moved(core: Core, symbol: Symbol, before: Decimal, before_ms: int) -> None:
+    """Take an account update that moved a position nothing of ours is open on: the report that says why is on its way.
+
+    Hedging on the move alone would race the venue's own closing (ADL) before its cooldown is known.
+    """
+    memory = core.memory_of(symbol)
+    if memory.exposure is None:
+        memory.exposure = Exposure(base=before, base_ms=before_ms, order_ids=[])
 
 
 def settle_exposure(core: Core, memory: SymbolMemory) -> None:
@@ -68,8 +86,7 @@ def settle_exposure(core: Core, memory: SymbolMemory) -> None:
     exposure = memory.exposure
     if exposure is None:
         return
-    orders = orders_of(core, exposure)
-    if any(order.is_open for order in orders):
+    if any(order.is_open for order in orders_of(core, exposure)):
         exposure.ended_ns = None
         return
     if core.state.book.quantity(memory.symbol) == expected_position(core, exposure):
@@ -97,7 +114,8 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
         memory.exposure = None
         return
     exposure.disagreed += 1
-    if exposure.disagreed < 2:
+    unexplained = not exposure.order_ids and theirs == core.state.book.quantity(memory.symbol)
+    if exposure.disagreed < 2 and not unexplained:
         return
     ours = [order for order in orders_of(core, exposure) if order.filled != 0]
     doubtful = any(order.status is OrderStatus.ABSENT for order in orders_of(core, exposure))

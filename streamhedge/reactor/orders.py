@@ -336,7 +336,7 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
     order = core.state.orders.get(event.client_order_id)
     if event.owner is not Owner.OURS or order is None:
         if event.last_quantity > 0:
-            foreign_fill(core, event.symbol, event.side.sign * event.last_quantity)
+            foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)
         return None
     _check_same_order(core, order, event)
     order.order_id = event.order_id
@@ -358,9 +358,6 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
             realised_pnl=str(event.realised_pnl),
             time_ms=event.transaction_time_ms,
         )
-        exposure = core.memory_of(event.symbol).exposure
-        if exposure is not None:
-            exposure.last_fill_ms = max(exposure.last_fill_ms, event.transaction_time_ms)
     _take_fill_total(order, event.cumulative_quantity)
     _move(core, order, event.report)
     return order

@@ -42,7 +42,7 @@ from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
 from streamhedge.reactor import meter
 from streamhedge.reactor.decide import run_rules
-from streamhedge.reactor.exposure import settle_exposure
+from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.orders import (
     note_fill,
     on_execution_report,
@@ -165,7 +165,11 @@ def _on_contract_info(core: Core, event: ContractInfo) -> None:
 
 
 def _on_account_update(core: Core, event: AccountUpdate) -> None:
-    core.state.book.apply_account_update(event, core.now_ns)
+    book = core.state.book
+    before = {symbol: (book.quantity(symbol), book.version_ms(symbol)) for symbol in core.state.memory}
+    for held in book.apply_account_update(event, core.now_ns):
+        if held.symbol in before and held.position_side is PositionSide.BOTH:
+            position_moved(core, held.symbol, *before[held.symbol])
     meter.count_funding(core, event)
     if event.reason == "INSURANCE_CLEAR":
         amount = sum((row.change for row in event.balances), ZERO)

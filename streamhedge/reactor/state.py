@@ -5,7 +5,6 @@ The whole of ``State`` stands in the first line of every recording segment, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import field
 from decimal import Decimal
 
@@ -32,17 +31,17 @@ class Block:
 
 @state
 class Exposure:
-    """Position arithmetic of a symbol while orders of ours are open or not yet visible in the position.
+    """Position arithmetic of a symbol while orders of ours are open or fills are not yet visible in the position.
 
-    ``base`` is the confirmed position when nothing of ours was open; ``foreign`` what others filled since.
+    ``base`` is the position it counts from, of venue time ``base_ms``; ``foreign`` what others filled since.
     ``ended_ns`` is set once no order is open any more; ``asked`` counts the snapshots asked to settle it.
     """
 
     base: Decimal
+    base_ms: int
     order_ids: list[ClientOrderId]
     foreign: Decimal = ZERO
     ended_ns: int | None = None
-    last_fill_ms: int = 0
     asked: int = 0
     disagreed: int = 0
     last_asked_ns: int = 0
@@ -66,7 +65,6 @@ class SymbolMemory:
     venue_closed: str = ""
     external_times_ns: list[int] = field(default_factory=list)
     intent_times_ns: list[int] = field(default_factory=list)
-    same_side_without_effect: int = 0
     naked_since_ns: int | None = None
     naked_alerted: bool = False
     naked: Decimal = ZERO
@@ -192,6 +190,3 @@ class Core:
     def memory_of(self, symbol: Symbol) -> SymbolMemory:
         """Return the memory of a symbol, made on first use."""
         return self.state.memory.setdefault(symbol, SymbolMemory(symbol=symbol))
-
-
-Handler = Callable[[Core, object], None]
