@@ -9,23 +9,20 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from streamhedge.domain.commands import Level
-from streamhedge.domain.events import FloatTradeKind, VerbKind
-from streamhedge.domain.treasury import TradeRequest
-from streamhedge.domain.values import Asset, Symbol, TradeId
-from streamhedge.errors import CommandError, ConfigError, JournalCorrupt, StoreError
+from streamhedge.errors import ConfigError, JournalCorrupt, StoreError
 from streamhedge.live.hedger import Hedger, endpoints_of
 from streamhedge.live.recordings import replay_files
 from streamhedge.ops import child, demo
 from streamhedge.ops.control import served
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.verdict import judge
+from streamhedge.ops.words import Words
 from streamhedge.settings.config import Config
 from streamhedge.settings.endpoints import Endpoints
 from streamhedge.settings.secrets import Secret, load_secret
@@ -100,7 +97,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
     async with hedger:
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
         async with (
-            served(f"{hedger.venue}-{hedger.account}", lambda request, uid: answer(hedger, request, uid)),
+            served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer),
             _guarded(hedger, stop),
         ):
             started = loop.time()
@@ -208,39 +205,6 @@ def _replayed(hedger: Hedger) -> Any:
         return replay_files(hedger.journal.paths)
     except (JournalCorrupt, StoreError) as error:
         return str(error)
-
-
-# ---------------------------------------------------------------- the control socket's words
-
-
-async def answer(hedger: Hedger, request: dict[str, Any], uid: int) -> dict[str, Any]:
-    """Answer one request of the control socket."""
-    verb = request.get("verb")
-    if verb == "status":
-        return hedger.status()
-    if verb == "trade":
-        return await hedger.trade(_request(request))
-    if verb in ("halt", "reduce", "resume"):
-        symbol = Symbol(request["symbol"]) if request.get("symbol") else None
-        return await hedger.verb(VerbKind(verb), symbol=symbol, reason=str(request.get("reason") or ""), uid=uid)
-    raise CommandError(f"unknown verb {verb!r}")
-
-
-def _request(said: dict[str, Any]) -> TradeRequest:
-    try:
-        return TradeRequest(
-            kind=FloatTradeKind(said["kind"]),
-            asset=Asset(said.get("asset") or "BTC"),
-            amount=Decimal(said.get("amount") or "0"),
-            trade_id=TradeId(said["id"]),
-            quantity=Decimal(said["btc"]) if said.get("btc") else None,
-            price=Decimal(said["price"]) if said.get("price") else None,
-            reason=str(said.get("reason") or ""),
-            confirmed=bool(said.get("yes")),
-            voids=TradeId(said["voids"]) if said.get("voids") else None,
-        )
-    except (KeyError, ValueError, ArithmeticError) as error:
-        raise CommandError(f"not a float trade: {error}; nothing recorded") from error
 
 
 def startup_lines(plan: Plan, lines: Lines) -> None:
