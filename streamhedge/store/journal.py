@@ -4,7 +4,11 @@
 
 Line 1 of every segment is a ``header`` with the whole state; every 1,000 lines and at the end a ``sum`` line has the
 chain over all lines before it and the digest of the state they led to. A header or sum is written *before* the next
-input, when the state after the last one is known. A torn tail is cut and reported; a bad middle is an error.
+input, when the state after the last one is known.
+
+Reading checks the whole chain before it yields a line. What stands before a sum line is proven: one changed bit there
+is ``JournalCorrupt``. What stands after the last one is a tail: whole lines count, the first that is none ends it, and
+the reader says so. After a failed write the writer writes no more: the segment ends with its last whole line.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import orjson
 import zstandard
@@ -22,8 +28,12 @@ import zstandard
 from streamhedge.domain.values import record
 from streamhedge.errors import JournalCorrupt, StoreError
 
+FORMAT = 1
 LINES_PER_SUM = 1_000
 SUFFIX = ".rec"
+PACKED = ".zst"
+WRAPPED = b'{"b64":"'
+_SUM_WORDS = re.compile(rb'\{"lines":[0-9]+,"chain":"')
 
 
 @record
@@ -58,7 +68,8 @@ class JournalWriter:
         name: Start of each segment's name; a counter follows.
         header: Returns the header's fields (state, digest, seq, versions) at a quiet moment.
         digest: Returns the digest of the state now.
-        rotate_bytes: A segment longer than this is ended when the writer is next told to rotate.
+        rotate_bytes: A segment this long wants rotation.
+        rotate_after_ns: A segment this old wants rotation; None means its age does not matter.
         disk: How to open a file.
     """
 
@@ -70,6 +81,7 @@ class JournalWriter:
         header: Callable[[], dict[str, object]],
         digest: Callable[[], str],
         rotate_bytes: int = 256 * 1024 * 1024,
+        rotate_after_ns: int | None = None,
         disk: Disk = open_new,
     ) -> None:
         self._folder = folder
@@ -77,20 +89,25 @@ class JournalWriter:
         self._header = header
         self._digest = digest
         self._rotate_bytes = rotate_bytes
+        self._rotate_after_ns = rotate_after_ns
         self._disk = disk
         self._file: BinaryIO | None = None
+        self._failed = False
         self._chain = hashlib.sha256()
         self._lines = 0
         self._bytes = 0
-        self._count = 0
-        self.paths: list[Path] = []
+        self._opened_ns = 0
+        self._segments: list[Path] = []
 
     def append(self, recv_ns: int, source: str, payload: bytes) -> None:
         """Write one input.
 
         Raises:
-            StoreError: the disk refused; nothing of the input counts as recorded.
+            StoreError: the disk refused; nothing of the input counts as recorded, and nothing more will be.
         """
+        assert source not in ("header", "sum"), "headers and sums are the writer's own"
+        if self._failed:
+            raise StoreError(f"recording {self.path} failed before; nothing more is recorded until a restart")
         try:
             if self._file is None:
                 self._open(recv_ns)
@@ -98,49 +115,86 @@ class JournalWriter:
                 self._write(recv_ns, b"sum", self._sum())
             self._write(recv_ns, source.encode(), one_line(payload))
         except OSError as error:
-            raise StoreError(
-                f"recording {self.path}: {error.strerror or error}; nothing more is recorded. Free or repair the disk, "
-                "then restart"
-            ) from error
+            raise self._failure(error) from error
 
     @property
     def path(self) -> Path | None:
-        """The segment being written, None before the first input."""
-        return self.paths[-1] if self.paths else None
+        """The segment being written, or the last one; None before the first input."""
+        return self._segments[-1] if self._segments else None
 
-    def wants_rotation(self) -> bool:
-        """True when the segment is long enough to end at the next quiet moment."""
-        return self._bytes >= self._rotate_bytes
+    @property
+    def paths(self) -> list[Path]:
+        """The segments of this run as they stand on the disk now, compressed or not, without those pruned."""
+        return [found for path in self._segments if (found := located(path)) is not None]
+
+    def wants_rotation(self, now_ns: int) -> bool:
+        """True when the segment is long or old enough to end at the next quiet moment."""
+        if self._file is None:
+            return False
+        old = self._rotate_after_ns is not None and now_ns - self._opened_ns >= self._rotate_after_ns
+        return old or self._bytes >= self._rotate_bytes
 
     def rotate(self, recv_ns: int) -> Path | None:
-        """End the segment at a quiet moment and return it; the next input opens a new one."""
+        """End the segment between two inputs and return it, for ``compress``; the next input opens a new one.
+
+        Fast enough for the event loop: it leaves the flush to the disk to ``compress``.
+
+        Raises:
+            StoreError: the disk refused; nothing more is recorded.
+        """
+        if self._file is None:
+            return None
         ended = self.path
-        self.close(recv_ns)
+        self._end(recv_ns, flush=False)
         return ended
 
     def close(self, recv_ns: int) -> None:
-        """Write the last sum line and close; safe to call twice."""
-        if self._file is None:
-            return
+        """Write the last sum line, flush and close; safe to call twice, and after a failure.
+
+        Raises:
+            StoreError: the disk refused the last line.
+        """
+        if self._file is not None:
+            self._end(recv_ns, flush=True)
+
+    def _end(self, recv_ns: int, *, flush: bool) -> None:
+        assert self._file is not None, "only an open segment ends"
         try:
             self._write(recv_ns, b"sum", self._sum())
-            os.fsync(self._file.fileno())
+            if flush:
+                os.fsync(self._file.fileno())
             self._file.close()
-        except OSError as error:
-            raise StoreError(f"recording {self.path}: {error.strerror or error}") from error
-        finally:
             self._file = None
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> StoreError:
+        """Stop for good: a line after a torn one would hide where the recording ends."""
+        self._failed = True
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError:
+                pass  # the first error is the one that is told
+        return StoreError(
+            f"recording {self.path or self._folder}: {error.strerror or error}; nothing more is recorded. Free or "
+            "repair the disk, then restart"
+        )
 
     def _open(self, recv_ns: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._count += 1
-        path = self._folder / f"{self._name}-{self._count:04d}{SUFFIX}"
+        found = os.stat(self._folder)
+        if found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH:
+            raise OSError(1, f"folder is not ours alone (owner {found.st_uid}, mode {found.st_mode & 0o777:o})")
+        path = self._folder / f"{self._name}-{len(self._segments) + 1:04d}{SUFFIX}"
+        self._segments.append(path)
         self._file = self._disk(path)
-        self.paths.append(path)
         self._chain = hashlib.sha256()
         self._lines = 0
         self._bytes = 0
-        self._write(recv_ns, b"header", orjson.dumps(self._header()))
+        self._opened_ns = recv_ns
+        self._write(recv_ns, b"header", orjson.dumps({"format": FORMAT, **self._header()}))
 
     def _sum(self) -> bytes:
         return orjson.dumps({"lines": self._lines, "chain": self._chain.hexdigest(), "digest": self._digest()})
@@ -157,100 +211,223 @@ class JournalWriter:
 
 
 def one_line(payload: bytes) -> bytes:
-    """Return a payload as it stands when it is one line of UTF-8, else wrapped as base64."""
-    if b"\n" not in payload and b"\r" not in payload:
+    """Return a payload as it stands when it is one line of UTF-8, else wrapped as base64.
+
+    An empty payload is wrapped too, and so is one that looks wrapped already: ``original`` gives back what came.
+    """
+    if payload and b"\n" not in payload and b"\r" not in payload and not payload.startswith(WRAPPED):
         try:
             payload.decode("utf-8")
             return payload
         except UnicodeDecodeError:
             pass
-    return b'{"b64":"%s"}' % base64.b64encode(payload)
+    return WRAPPED + base64.b64encode(payload) + b'"}'
 
 
 def original(payload: bytes) -> bytes:
-    """Undo ``one_line``."""
-    if payload.startswith(b'{"b64":"') and payload.endswith(b'"}'):
-        return base64.b64decode(payload[8:-2])
-    return payload
+    """Undo ``one_line``.
+
+    Raises:
+        ValueError: a wrapping with something else in it.
+    """
+    if not payload.startswith(WRAPPED):
+        return payload
+    if not payload.endswith(b'"}'):
+        raise ValueError("base64 without an end")
+    return base64.b64decode(payload[len(WRAPPED) : -2], validate=True)
+
+
+# ---------------------------------------------------------------- keeping
 
 
 def compress(path: Path) -> Path:
-    """Compress an ended segment beside itself and remove it; return the new path."""
-    target = path.with_name(path.name + ".zst")
-    packed = zstandard.ZstdCompressor(level=6).compress(path.read_bytes())
-    with open_new(target) as out:
-        out.write(packed)
-        os.fsync(out.fileno())
-    path.unlink()
+    """Compress an ended segment beside itself and remove it; for a thread.
+
+    The packed file is complete and on the disk before the other one goes, and keeps its time for ``prune``.
+
+    Returns:
+        The new path.
+
+    Raises:
+        StoreError: the segment stands as it was.
+    """
+    target = path.with_name(path.name + PACKED)
+    part = path.with_name(target.name + ".part")
+    try:
+        part.unlink(missing_ok=True)  # of a run that died here
+        with path.open("rb") as source, open_new(part) as out:
+            found = os.fstat(source.fileno())
+            zstandard.ZstdCompressor(level=6).copy_stream(source, out, size=found.st_size)
+            os.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
+            os.fsync(out.fileno())
+        os.replace(part, target)
+        path.unlink()
+    except (OSError, zstandard.ZstdError) as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"recording {path} could not be compressed: {error}; it stands as it was") from error
     return target
 
 
+def prune(folder: Path, older_than_ns: int, keep_last: int = 1) -> list[Path]:
+    """Remove segments last written before a time; for a thread.
+
+    Args:
+        folder: A folder of recordings; other files and links in it are left alone.
+        older_than_ns: Wall time in nanoseconds.
+        keep_last: The newest so many always stay: one of them may be being written.
+
+    Returns:
+        What was removed, oldest first.
+
+    Raises:
+        StoreError: the folder cannot be read, or a file not removed.
+    """
+    removed: list[Path] = []
+    try:
+        found = [
+            (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name)
+            for entry in os.scandir(folder)
+            if entry.is_file(follow_symlinks=False) and entry.name.endswith((SUFFIX, SUFFIX + PACKED))
+        ]
+        found.sort()
+        for written_ns, name in found[: max(0, len(found) - keep_last)]:
+            if written_ns < older_than_ns:
+                (folder / name).unlink()
+                removed.append(folder / name)
+    except OSError as error:
+        raise StoreError(f"recordings in {folder}: {error}; old ones were not all removed") from error
+    return removed
+
+
+def located(path: Path) -> Path | None:
+    """Return where a segment is now: as named, compressed since, or None."""
+    packed = path.with_name(path.name + PACKED)
+    return path if path.exists() else packed if packed.exists() else None
+
+
+# ---------------------------------------------------------------- reading
+
+
 def read_lines(path: Path, *, on_cut: Callable[[str], None] | None = None) -> Iterator[Line]:
-    """Yield the lines of one segment, checked against its hash chain.
+    """Yield the lines of one segment, once its whole hash chain is checked.
 
     Args:
         path: A `.rec` file, or a `.rec.zst` one.
-        on_cut: Told when a torn last line was left out.
+        on_cut: Told when the recording does not end with a sum line, and what was left out.
 
     Raises:
-        JournalCorrupt: a line that is no line, or a chain that does not match.
+        JournalCorrupt: no recording, or a byte before a sum line is not the one that was written.
         StoreError: the file cannot be read.
     """
     raw = _read(path)
-    chain = hashlib.sha256()
-    start = 0
-    number = 0
-    while start < len(raw):
-        end = raw.find(b"\n", start)
-        if end < 0:
-            if on_cut is not None:
-                on_cut(f"{path}: the last line is torn ({len(raw) - start} bytes after line {number}) and was left out")
-            return
+    proven = _proven(raw, path)
+    end, told = _tail(raw, proven, path)
+    if told and on_cut is not None:
+        on_cut(told)
+    start, number = 0, 0
+    while start < end:
+        stop = raw.index(b"\n", start) + 1
         number += 1
-        text = raw[start : end + 1]
-        line = _parse(text, number, path)
-        if number == 1 and line.source != "header":
-            raise JournalCorrupt(
-                f"{path}: line 1 is no header: this is no recording of streamhedge, or its start is gone"
-            )
-        if line.source == "sum":
-            _check_sum(line, chain.hexdigest(), number - 1, path)
-        chain.update(text)
-        yield line
-        start = end + 1
+        yield _parse(raw[start:stop], number, path)
+        start = stop
 
 
 def _read(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        raw = (located(path) or path).read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; name a recording (*.rec or *.rec.zst)") from error
-    if path.suffix != ".zst":
+    if raw[:4] != zstandard.FRAME_HEADER:
         return raw
     try:
         return zstandard.ZstdDecompressor().decompress(raw)
     except zstandard.ZstdError as error:
-        raise JournalCorrupt(f"{path}: {error}") from error
+        raise JournalCorrupt(f"{path}: cannot be decompressed: {error}") from error
+
+
+def _proven(raw: bytes, path: Path) -> int:
+    """Return where the last sum line ends, having checked the header and every sum line."""
+    chain = hashlib.sha256()
+    start, number, proven, proven_number = 0, 0, 0, 0
+    while (stop := raw.find(b"\n", start) + 1) > 0:
+        number += 1
+        text = raw[start:stop]
+        if number == 1:
+            _check_header(text, path)
+        elif _source(text) == b"sum":
+            _check_sum(_parse(text, number, path), chain.hexdigest(), number - 1, proven_number, path)
+            proven, proven_number = stop, number
+        chain.update(text)
+        start = stop
+    torn_header = b" header ".startswith(raw.lstrip(b"0123456789")[: len(b" header ")])
+    if number == 0 and not torn_header:
+        raise JournalCorrupt(_foreign(path))
+    return proven
+
+
+def _tail(raw: bytes, proven: int, path: Path) -> tuple[int, str]:
+    """Return where the last whole line ends, and what there is to tell about the lines no sum line proves."""
+    if raw and proven == len(raw):
+        return proven, ""
+    first = number = raw.count(b"\n", 0, proven)
+    start = proven
+    while (stop := raw.find(b"\n", start) + 1) > 0:
+        text = raw[start:stop]
+        if _SUM_WORDS.search(text):
+            raise JournalCorrupt(f"{path}: line {number + 1} holds a damaged sum line: a byte was changed")
+        try:
+            _parse(text, number + 1, path)
+        except JournalCorrupt:
+            break
+        number += 1
+        start = stop
+    cut = f"; the {len(raw) - start} bytes after line {number} are no whole line and were left out"
+    told = f"{path}: does not end with a sum line: {number - first} lines after line {first} are not proven"
+    return start, told + (cut if start < len(raw) else "")
 
 
 def _parse(text: bytes, number: int, path: Path) -> Line:
     recv, _, rest = text[:-1].partition(b" ")
     source, _, payload = rest.partition(b" ")
-    if not recv.isdigit() or not source or not payload:
+    if not recv.isdigit() or not source.isalpha() or not payload:
         raise JournalCorrupt(f"{path}: line {number} is no `<recv_ns> <source> <json>`")
     try:
         return Line(int(recv), source.decode(), original(payload), number, str(path))
-    except (UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:
         raise JournalCorrupt(f"{path}: line {number}: {error}") from error
 
 
-def _check_sum(line: Line, chain: str, lines: int, path: Path) -> None:
+def _source(text: bytes) -> bytes:
+    return text.partition(b" ")[2].partition(b" ")[0]
+
+
+def _foreign(path: Path) -> str:
+    return f"{path}: line 1 is no header: this is no recording of streamhedge, or its start is gone"
+
+
+def _check_header(text: bytes, path: Path) -> None:
+    if _source(text) != b"header":
+        raise JournalCorrupt(_foreign(path))
+    known = _fields(_parse(text, 1, path), path).get("format", FORMAT)
+    if known != FORMAT:
+        raise JournalCorrupt(
+            f"{path}: line 1: recording format {known}, this program knows {FORMAT}: read it with the version that wrote it"
+        )
+
+
+def _check_sum(line: Line, chain: str, lines: int, proven: int, path: Path) -> None:
+    fields = _fields(line, path)
+    if (fields.get("chain"), fields.get("lines")) != (chain, lines):
+        raise JournalCorrupt(
+            f"{path}: line {line.number}: lines {proven + 1} to {lines} do not hash to what it says: a byte was changed or lost"
+        )
+
+
+def _fields(line: Line, path: Path) -> dict[str, Any]:
     try:
         fields = orjson.loads(line.payload)
-        agrees = fields["chain"] == chain and fields["lines"] == lines
-    except (ValueError, KeyError, TypeError) as error:
-        raise JournalCorrupt(f"{path}: line {line.number}: a sum line that says nothing: {error}") from error
-    if not agrees:
-        raise JournalCorrupt(
-            f"{path}: the lines before line {line.number} do not hash to what it says: a byte was changed or lost"
-        )
+    except ValueError as error:
+        raise JournalCorrupt(f"{path}: line {line.number}: a {line.source} that is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise JournalCorrupt(f"{path}: line {line.number}: a {line.source} that is no JSON object")
+    return fields
