@@ -6,6 +6,7 @@ only explain them; a symbol missing from an event is unchanged, a symbol missing
 
 from __future__ import annotations
 
+from dataclasses import field
 from decimal import Decimal
 
 from streamhedge.domain.events import (
@@ -18,6 +19,7 @@ from streamhedge.domain.events import (
     SnapshotBalance,
     SnapshotPosition,
 )
+from streamhedge.domain.funding import HOUR_MS, annualised, funding_payment, infer_interval_ms
 from streamhedge.domain.instrument import Instrument
 from streamhedge.domain.margin import liquidation_price, maintenance_margin
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, divide, record, state
@@ -25,7 +27,11 @@ from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, divide, re
 
 @state
 class HeldPosition:
-    """One position row. ``version_ms`` is the venue time of the figures, ``recv_ns`` when we learnt them."""
+    """One position row. ``version_ms`` is the venue time of the figures, ``recv_ns`` when we learnt them.
+
+    ``applied`` are the updates taken at that version: fills of one match share their time to the millisecond, and a
+    second connection repeats them all, so that the first of them, come again, must not undo the last.
+    """
 
     symbol: Symbol
     position_side: PositionSide
@@ -40,11 +46,12 @@ class HeldPosition:
     source: str = ""
     venue_liquidation_price: Decimal | None = None
     adl: int = 0
+    applied: list[AccountUpdate] = field(default_factory=list)
 
 
 @state
 class HeldBalance:
-    """One asset. ``available`` is the last snapshot's figure, moved by nothing."""
+    """One asset. ``available`` is the last snapshot's figure, moved by nothing; ``applied`` as in HeldPosition."""
 
     asset: Asset
     wallet_balance: Decimal = ZERO
@@ -52,6 +59,7 @@ class HeldBalance:
     available: Decimal = ZERO
     version_ms: int = 0
     recv_ns: int = 0
+    applied: list[AccountUpdate] = field(default_factory=list)
 
 
 @state
@@ -65,7 +73,7 @@ class Mark:
     next_funding_time_ms: int
     event_time_ms: int
     recv_ns: int
-    funding_interval_ms: int = 8 * 3_600_000
+    funding_interval_ms: int = 8 * HOUR_MS
     suspicious_since_ns: int | None = None
 
 
@@ -117,6 +125,7 @@ class FundingView:
     next_funding_time_ms: int
     interval_ms: int
     next_payment_if_held: Decimal | None
+    annualised: Decimal | None
 
 
 BookKey = tuple[Symbol, PositionSide]
@@ -147,6 +156,7 @@ class PositionBook:
     def apply_mark(self, event: MarkPriceUpdate, now_ns: int) -> bool:
         """Store a mark; False when it is older than the one held."""
         held = self.marks.get(event.symbol)
+        apart = abs(event.mark_price - event.index_price) > event.index_price * OUTLIER_BASIS
         if held is None:
             self.marks[event.symbol] = Mark(
                 symbol=event.symbol,
@@ -157,20 +167,26 @@ class PositionBook:
                 event_time_ms=event.event_time_ms,
                 recv_ns=now_ns,
                 funding_interval_ms=self._interval_ms(event.symbol),
+                suspicious_since_ns=now_ns if apart else None,
             )
             return True
         if event.event_time_ms < held.event_time_ms:
             return False
         jumped = abs(event.mark_price - held.mark_price) >= held.mark_price * OUTLIER_JUMP
-        apart = abs(event.mark_price - event.index_price) > event.index_price * OUTLIER_BASIS
-        agrees = held.suspicious_since_ns is not None and not jumped
-        if (jumped or apart) and not agrees:
-            held.suspicious_since_ns = held.suspicious_since_ns or now_ns
+        since = held.suspicious_since_ns
+        # The frame that agrees with a suspicious one confirms it, and 2 s without agreement end the wait anyway:
+        # liquidation follows the mark, however odd.
+        settled = since is not None and (not jumped or now_ns - since >= OUTLIER_WAIT_NS)
+        if (jumped or apart) and not settled:
+            held.suspicious_since_ns = now_ns if since is None else since
         else:
             held.suspicious_since_ns = None
-        later = event.next_funding_time_ms - held.next_funding_time_ms
-        if later > 0 and held.next_funding_time_ms > 0:
-            held.funding_interval_ms = later
+        held.funding_interval_ms = infer_interval_ms(
+            known_ms=held.funding_interval_ms,
+            previous_ms=held.next_funding_time_ms,
+            next_ms=event.next_funding_time_ms,
+            event_time_ms=event.event_time_ms,
+        )
         held.mark_price = event.mark_price
         held.index_price = event.index_price
         held.funding_rate = event.funding_rate
@@ -183,25 +199,24 @@ class PositionBook:
         """Apply absolute rows that are not older than what is held; return the positions that changed size."""
         changed: list[HeldPosition] = []
         for balance in event.balances:
-            self._apply_balance(balance, event.transaction_time_ms, now_ns)
+            self._apply_balance(balance, event, now_ns)
         for row in event.positions:
-            held = self._apply_position(row, event.transaction_time_ms, now_ns)
+            held = self._apply_position(row, event, now_ns)
             if held is not None:
                 changed.append(held)
         return changed
 
-    def _apply_balance(self, row: BalanceRow, version_ms: int, now_ns: int) -> None:
+    def _apply_balance(self, row: BalanceRow, event: AccountUpdate, now_ns: int) -> None:
         held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
-        if version_ms < held.version_ms:
+        if not _is_news(held, event):
             return
         held.wallet_balance = row.wallet_balance
         held.cross_wallet_balance = row.cross_wallet_balance
-        held.version_ms = version_ms
         held.recv_ns = now_ns
 
-    def _apply_position(self, row: PositionRow, version_ms: int, now_ns: int) -> HeldPosition | None:
+    def _apply_position(self, row: PositionRow, event: AccountUpdate, now_ns: int) -> HeldPosition | None:
         held = self._row(row.symbol, row.position_side)
-        if version_ms < held.version_ms:
+        if not _is_news(held, event):
             return None
         moved = held.quantity != row.quantity
         held.quantity = row.quantity
@@ -210,7 +225,6 @@ class PositionBook:
         held.realised_pnl = row.realised_pnl
         held.isolated = row.isolated
         held.isolated_wallet = row.isolated_wallet
-        held.version_ms = version_ms
         held.recv_ns = now_ns
         held.source = "ACCOUNT_UPDATE"
         return held if moved else None
@@ -258,6 +272,8 @@ class PositionBook:
         held.adl = row.adl
         if row.update_time_ms < held.version_ms:
             return False
+        if row.update_time_ms > held.version_ms:
+            held.applied = []
         moved = held.quantity != row.quantity
         held.quantity = row.quantity
         held.entry_price = row.entry_price
@@ -275,6 +291,8 @@ class PositionBook:
         held.available = row.available_balance
         if row.update_time_ms < held.version_ms:
             return
+        if row.update_time_ms > held.version_ms:
+            held.applied = []
         held.wallet_balance = row.wallet_balance
         held.cross_wallet_balance = row.cross_wallet_balance
         held.version_ms = row.update_time_ms
@@ -285,7 +303,7 @@ class PositionBook:
 
     def _interval_ms(self, symbol: Symbol) -> int:
         instrument = self.instruments.get(symbol)
-        return (instrument.funding_interval_hours if instrument else 8) * 3_600_000
+        return (instrument.funding_interval_hours if instrument else 8) * HOUR_MS
 
     # ------------------------------------------------------------ reading
 
@@ -321,6 +339,17 @@ class PositionBook:
             if instrument.margin_asset == margin_asset and held.symbol in self.marks:
                 found.append(held)
         return found
+
+    def unmarked(self, symbol: Symbol) -> list[Symbol]:
+        """Return the other symbols with an open cross position whose mark or brackets are not known yet."""
+        return [
+            held.symbol
+            for held in self.positions.values()
+            if held.quantity != 0
+            and not held.isolated
+            and held.symbol != symbol
+            and (held.symbol not in self.marks or held.symbol not in self.instruments)
+        ]
 
     def wallet(self, symbol: Symbol, margin_asset: Asset) -> Decimal:
         """Return the wallet that stands behind a symbol: its isolated wallet, or the asset's cross wallet."""
@@ -430,16 +459,31 @@ class PositionBook:
         mark = self.marks.get(symbol)
         if mark is None:
             return None
-        payment = None
+        payment = yearly = None
         if mark.funding_rate is not None:
-            payment = -self.quantity(symbol) * mark.mark_price * mark.funding_rate
+            payment = funding_payment(
+                position_amount=self.quantity(symbol), mark_price=mark.mark_price, funding_rate=mark.funding_rate
+            )
+            yearly = annualised(funding_rate=mark.funding_rate, interval_ms=mark.funding_interval_ms)
         return FundingView(
             symbol=symbol,
             funding_rate=mark.funding_rate,
             next_funding_time_ms=mark.next_funding_time_ms,
             interval_ms=mark.funding_interval_ms,
             next_payment_if_held=payment,
+            annualised=yearly,
         )
+
+
+def _is_news(held: HeldPosition | HeldBalance, event: AccountUpdate) -> bool:
+    """Return whether an update is neither older than a row nor one it has taken already; note it as taken."""
+    if event.transaction_time_ms < held.version_ms or event in held.applied:
+        return False
+    if event.transaction_time_ms > held.version_ms:
+        held.applied = []
+    held.applied = [*held.applied, event]
+    held.version_ms = event.transaction_time_ms
+    return True
 
 
 def empty_book() -> PositionBook:

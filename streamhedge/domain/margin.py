@@ -7,7 +7,7 @@ wallet plus PnL of the other positions minus their maintenance; h short size; M 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from streamhedge.domain.instrument import MarginBracket
@@ -68,7 +68,8 @@ def liquidation_price(
 
     Returns:
         Quote units, possibly at or below the mark (then liquidation may already run) or below 0; None for a flat
-        position and for a long whose price would not be above 0, which cannot be liquidated by this contract alone.
+        position, for a pair of equal sides, and for a long (or net long) whose price would not be above 0: they cannot
+        be liquidated by this contract alone.
 
     Raises:
         ValueError: a malformed number or an empty table.
@@ -85,41 +86,31 @@ def liquidation_price(
             decimal_from(wallet_balance) - decimal_from(other_maintenance_margin) + decimal_from(other_unrealized_pnl)
         )
         cost = amount * entry + opposite * decimal_from(opposite_entry_price)
-        if opposite == 0:
-            return _one_side(amount, fixed - cost, brackets)
-        return _two_sides(amount, opposite, fixed - cost, brackets)
+        return _crossing(amount, opposite, fixed - cost, brackets)
 
 
-def _one_side(amount: Decimal, fixed: Decimal, brackets: Sequence[MarginBracket]) -> Decimal | None:
-    """Solve fixed + q*P = |q|*P*mmr_k - cum_k in the bracket that binds."""
-    size = abs(amount)
-    if amount < 0:
-        return min(
-            divide(fixed + row.maintenance_amount, size * (ONE + row.maintenance_margin_rate)) for row in brackets
-        )
-    price = max(divide(-fixed - row.maintenance_amount, size * (ONE - row.maintenance_margin_rate)) for row in brackets)
-    return price if price > 0 else None
+def _crossing(amount: Decimal, opposite: Decimal, fixed: Decimal, brackets: Sequence[MarginBracket]) -> Decimal | None:
+    """Solve fixed + net*P = sum of both sides' maintenance for the price at which a losing net position is used up.
 
-
-def _two_sides(amount: Decimal, opposite: Decimal, fixed: Decimal, brackets: Sequence[MarginBracket]) -> Decimal | None:
-    """Solve equity = sum of both sides' maintenance; both share one price. None when no positive price does."""
+    Equity minus maintenance is a minimum of straight lines, one per pair of brackets. A net short loses along all of
+    them: the lowest crossing binds. A net long gains along the rising ones: the highest of their crossings binds.
+    """
     net = amount + opposite
-    candidates = []
-    for one in brackets:
-        for two in brackets:
-            slope = abs(amount) * one.maintenance_margin_rate + abs(opposite) * two.maintenance_margin_rate - net
-            if slope == 0:
-                continue
-            price = divide(fixed + one.maintenance_amount + two.maintenance_amount, slope)
-            if price > 0 and _holds(one, abs(amount) * price) and _holds(two, abs(opposite) * price):
-                candidates.append(price)
-    if not candidates:
+    if net == 0:
         return None
-    return max(candidates) if net > 0 else min(candidates)
-
-
-def _holds(row: MarginBracket, notional: Decimal) -> bool:
-    return row.notional_floor < notional <= row.notional_cap
+    other_side = (
+        [(row.maintenance_margin_rate, row.maintenance_amount) for row in brackets] if opposite else [(ZERO, ZERO)]
+    )
+    crossings = []
+    for row in brackets:
+        for rate, deduction in other_side:
+            slope = net - abs(amount) * row.maintenance_margin_rate - abs(opposite) * rate
+            if slope != 0 and (slope > 0) == (net > 0):
+                crossings.append(divide(-fixed - row.maintenance_amount - deduction, slope))
+    if net < 0:
+        return min(crossings)
+    price = max(crossings, default=ZERO)
+    return price if price > 0 else None
 
 
 def distance_to(*, position_amount: Decimal, mark_price: Decimal, price: Decimal | None) -> Decimal | None:
@@ -157,27 +148,61 @@ def joint_distance(
     def left(rise: Decimal) -> Decimal:
         kept = margin_balance
         for notional, table in shorts:
-            kept -= notional * rise
-            grown = notional * (ONE + rise)
-            kept -= maintenance_margin(notional=grown, brackets=table) if grown > 0 else ZERO
+            kept -= notional * rise + maintenance_margin(notional=notional * (ONE + rise), brackets=table)
         return kept
 
-    edges = sorted({divide(row.notional_cap, notional) - ONE for notional, table in shorts for row in table} | {-ONE})
-    low = edges[0]
-    if left(low) <= 0:
+    return _zero_of(
+        left, sorted({divide(row.notional_cap, size) - ONE for size, table in shorts for row in table} | {-ONE})
+    )
+
+
+def joint_share(
+    *, margin_balance: Decimal, shorts: Sequence[tuple[Decimal, Sequence[MarginBracket]]], distance: Decimal
+) -> Decimal:
+    """Return the largest part of all wanted shorts that the margin group carries at a joint distance, fees aside.
+
+    Solves margin_balance - share * distance * sum N_i = sum mm(share * N_i * (1 + distance)) exactly (HEDGING §2), so
+    that hedges sharing margin are scaled alike and the symbol whose tick comes first does not take all.
+
+    Args:
+        margin_balance: Wallet plus PnL minus the maintenance of positions that are not hedges of the group.
+        shorts: (notional, brackets) of each wanted short.
+        distance: Fraction of the mark that must remain.
+
+    Returns:
+        A share in [0, 1].
+    """
+
+    def left(share: Decimal) -> Decimal:
+        kept = margin_balance
+        for notional, table in shorts:
+            wanted = share * notional
+            kept -= wanted * distance + maintenance_margin(notional=wanted * (ONE + distance), brackets=table)
+        return kept
+
+    open_shorts = [(size, table) for size, table in shorts if size > 0]
+    if not open_shorts or left(ONE) >= 0:
+        return ONE
+    grown = [(size * (ONE + distance), table) for size, table in open_shorts]
+    return _zero_of(left, sorted({divide(row.notional_cap, size) for size, table in grown for row in table} | {ZERO}))
+
+
+def _zero_of(left: Callable[[Decimal], Decimal], edges: Sequence[Decimal]) -> Decimal:
+    """Return where a falling function that is straight between its edges is zero; the first edge when it is not above.
+
+    Args:
+        left: The function; beyond the last edge it goes on as straight as it was.
+        edges: Ascending, the first one the lowest argument that makes sense.
+    """
+    low, at_low = edges[0], left(edges[0])
+    if at_low <= 0:
         return low
-    for high in edges[1:]:
+    for high in (*edges[1:], edges[-1] + ONE):
         at_high = left(high)
-        if at_high <= 0:
-            return _interpolate(low, left(low), high, at_high)
-        low = high
-    far = low + ONE
-    return _interpolate(low, left(low), far, left(far))
-
-
-def _interpolate(low: Decimal, at_low: Decimal, high: Decimal, at_high: Decimal) -> Decimal:
-    """Return where a falling line through two points is zero."""
-    return low + divide(at_low * (high - low), at_low - at_high)
+        if at_high <= 0 or high > edges[-1]:
+            return low + divide(at_low * (high - low), at_low - at_high)
+        low, at_low = high, at_high
+    raise AssertionError("the point beyond the last edge ends the search")
 
 
 def size_at_distance(
@@ -259,7 +284,7 @@ def isolated_size_at_distance(
         if per_unit > 0:
             limit = divide(left, per_unit)
             room = limit if room is None else min(room, limit)
-    return held + room if room is not None else brackets[-1].notional_cap / mark_price
+    return held + room if room is not None else divide(brackets[-1].notional_cap, mark_price)
 
 
 def top_up(
