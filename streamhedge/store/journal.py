@@ -14,6 +14,7 @@ the reader says so. After a failed write the writer writes no more: the segment 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -173,10 +174,8 @@ class JournalWriter:
         self._failed = True
         file, self._file = self._file, None
         if file is not None:
-            try:
+            with contextlib.suppress(OSError):  # the first error is the one that is told
                 file.close()
-            except OSError:
-                pass  # the first error is the one that is told
         return StoreError(
             f"recording {self.path or self._folder}: {error.strerror or error}; nothing more is recorded. Free or "
             "repair the disk, then restart"
