@@ -81,15 +81,17 @@ def collar_price(view: HedgeView, side: Side) -> Decimal:
 
 
 def slice_quantity(view: HedgeView, size: Decimal, *, market: bool) -> Decimal:
-    """Return the next of even slices: ceil_step(size / n), n = ceil(size / largest order)."""
+    """Return the next of even slices: ceil_step(size / n), n = ceil(size / largest order); 0 when nothing fits."""
     instrument = view.instrument
     venue_max = instrument.market_max_quantity if market else instrument.max_quantity
     by_notional = divide(view.limits.max_order_notional, view.mark_price)
     largest = floor_step(min(view.params.max_order_quantity, by_notional, venue_max), instrument.step_size)
-    if largest <= 0:
+    whole = floor_step(size, instrument.step_size)
+    if largest <= 0 or whole <= 0:
         return ZERO
     count = divide(size, largest).to_integral_value(rounding=ROUND_CEILING)
-    return min(ceil_step(divide(size, count), instrument.step_size), largest)
+    quantity = min(ceil_step(divide(size, count), instrument.step_size), largest, whole)
+    return quantity if quantity >= instrument.min_quantity else ZERO
 
 
 def raisable_size(view: HedgeView, *, held: Decimal, price: Decimal) -> Decimal:
@@ -214,7 +216,8 @@ def _next_order(view: HedgeView, figures: _Figures, gap: Decimal) -> tuple[Inten
         return _raise(view, figures, -gap, dust)
     # A long is closed before a short is opened, and a short never becomes a long: no order of ours crosses zero.
     size = min(abs(gap), abs(view.position))
-    return _reduce(view, figures, size, Side.BUY if view.position < 0 else Side.SELL), "", dust
+    draft = _reduce(view, figures, size, Side.BUY if view.position < 0 else Side.SELL)
+    return (draft, "", dust) if draft.quantity > 0 else (None, "dust", dust + size)
 
 
 def _may_raise(view: HedgeView, figures: _Figures) -> str:
@@ -225,7 +228,7 @@ def _may_raise(view: HedgeView, figures: _Figures) -> str:
         return "blocked"
     if view.book_status is not BookStatus.LIVE or not view.position_trusted:
         return "stale"
-    if view.mark_age_ms > view.limits.stale_after_ms:
+    if view.mark_age_ms > view.limits.stale_after_ms or view.lag_ms > view.limits.receive_lag_ms or view.unmarked:
         return "stale"
     basis = abs(view.mark_price - view.index_price)
     if view.mark_suspicious or basis > view.index_price * min(BASIS_MAX, view.limits.price_collar):
