@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import Enum
 
+from streamhedge.domain.events import Event
 from streamhedge.domain.order import OrderType, Side, TimeInForce
 from streamhedge.domain.values import ClientOrderId, Symbol, record
 
@@ -60,9 +61,16 @@ class RequestOpenOrders:
 
 @record
 class RequestSetup:
-    """Read filters, brackets and modes again, because an error or an event says that they changed."""
+    """Read filters, brackets and modes, at start or because an error or an event says that they changed."""
 
     reason: str
+
+
+@record
+class FollowSymbol:
+    """Subscribe to the mark price of one more symbol and read its brackets: a position there shares our margin."""
+
+    symbol: Symbol
 
 
 @record
@@ -133,6 +141,7 @@ Command = (
     | RequestTime
     | RequestOpenOrders
     | RequestSetup
+    | FollowSymbol
     | CreateListenKey
     | RenewListenKey
     | OpenStream
@@ -143,8 +152,9 @@ Command = (
 
 @record
 class Reaction:
-    """What one input led to: its number, the commands in order, the notes."""
+    """What one input led to: its number, the events the reactor saw, the commands in order, the notes."""
 
     seq: int
+    events: tuple[Event, ...]
     commands: tuple[Command, ...]
     notes: tuple[Note, ...]

@@ -468,6 +468,7 @@ class VerbKind(Enum):
     HALT = "halt"
     REDUCE = "reduce"
     RESUME = "resume"
+    FLATTEN = "flatten"
 
 
 @record

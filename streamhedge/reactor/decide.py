@@ -13,8 +13,9 @@ from streamhedge.domain.values import NS_PER_MS, ZERO, divide
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.orders import register
 from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
+from streamhedge.rules.flatten import flatten_draft
 from streamhedge.rules.hedge import decide_hedge
-from streamhedge.rules.limits import Approved, GateContext, gate
+from streamhedge.rules.limits import Approved, GateContext, Refused, gate
 from streamhedge.rules.liquidation import read_ladder
 from streamhedge.rules.params import HedgeParams
 from streamhedge.rules.view import (
@@ -88,6 +89,8 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         raise_after_ns=max(memory.reopen_at_ns or 0, core.state.quarantine_until_ns),
         warned=memory.ladder_step is not LadderStep.CLEAR,
         now_ns=core.now_ns,
+        lag_ms=core.state.lag_ms,
+        unmarked=tuple(book.unmarked(hedge.symbol)),
     )
 
 
@@ -121,44 +124,59 @@ def run_rules(core: Core) -> None:
         return
     for hedge in core.policy.hedges:
         view = view_of(core, hedge)
-        if view is None:
-            continue
         memory = core.memory_of(hedge.symbol)
+        if view is None:
+            if memory.block is not None:
+                memory.blocked = Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None)
+            continue
         ladder = read_ladder(view)
         _remember_ladder(core, memory, ladder)
-        if ladder.draft is not None and not _ladder_off(memory) and _submit(core, view, ladder.draft):
-            memory.paced = True
-            memory.last_paced_ns = core.now_ns
-            core.persist("state", f"pace:{hedge.symbol}", paced=True)
+        if memory.flatten:
+            refused = _submit(core, view, flatten_draft(view))
+        else:
+            refused = _cut(core, memory, view, ladder)
             view = view_of(core, hedge) or view
         verdict = decide_hedge(view)
-        _remember_hedge(core, memory, view, verdict)
-        if verdict.draft is not None and not _hedge_silent(memory, verdict.draft):
-            sent = _submit(core, view, verdict.draft)
-            if sent and memory.paced and verdict.draft.side is Side.SELL:
+        if verdict.draft is not None and not _hedge_silent(memory):
+            no = _submit(core, view, verdict.draft)
+            if no is None and memory.paced and verdict.draft.side is Side.SELL:
                 memory.last_paced_ns = core.now_ns
+            refused = no or refused
+        _remember_hedge(core, memory, view, verdict, refused)
         _pace_end(core, memory, view, verdict)
 
 
-def _ladder_off(memory: SymbolMemory) -> bool:
-    return memory.block is not None and memory.block.latched
+def _cut(core: Core, memory: SymbolMemory, view: HedgeView, ladder: LadderVerdict) -> Refused | None:
+    """Send what the ladder wants, and pace raising from then on."""
+    latched_off = memory.block is not None and memory.block.latched
+    if ladder.draft is None or latched_off:
+        return None
+    refused = _submit(core, view, ladder.draft)
+    if refused is None and not core.state.shadow:
+        memory.paced = True
+        memory.last_paced_ns = core.now_ns
+        core.persist("state", f"pace:{memory.symbol}", paced=True)
+    return refused
 
 
-def _hedge_silent(memory: SymbolMemory, draft: IntentDraft) -> bool:
-    return memory.block is not None
+def _hedge_silent(memory: SymbolMemory) -> bool:
+    return memory.block is not None or bool(memory.flatten)
 
 
-def _submit(core: Core, view: HedgeView, draft: IntentDraft) -> bool:
+def _submit(core: Core, view: HedgeView, draft: IntentDraft | None) -> Refused | None:
+    """Pass a draft through the gate and register it; return the refusal, None where there was none."""
+    if draft is None:
+        return None
     verdict = gate(draft, view, gate_context(core, view))
     memory = core.memory_of(draft.symbol)
     if isinstance(verdict, Approved):
         if core.state.shadow:
             memory.retry_after_ns = core.now_ns + 1_000 * NS_PER_MS
             core.note("shadow", Level.INFO, draft.symbol, f"would {draft.side.value} {draft.quantity}: {draft.reason}")
-            return False
-        register(core, draft)
-        return True
-    if memory.hold != verdict.control:
+        else:
+            register(core, draft)
+        return None
+    if memory.refused_by != verdict.control:
         core.note(
             "gate",
             Level.WARNING,
@@ -166,9 +184,7 @@ def _submit(core: Core, view: HedgeView, draft: IntentDraft) -> bool:
             f"{draft.side.value} {draft.quantity} refused by {verdict.control}: {verdict.reason}",
             control=verdict.control,
         )
-    memory.hold = verdict.control
-    memory.blocked = Blocked(cause="limit", reason=f"{verdict.control}: {verdict.reason}", remedy=None)
-    return False
+    return verdict
 
 
 def gate_context(core: Core, view: HedgeView) -> GateContext:
@@ -215,7 +231,9 @@ def _remember_ladder(core: Core, memory: SymbolMemory, ladder: LadderVerdict) ->
     )
 
 
-def _remember_hedge(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeVerdict) -> None:
+def _remember_hedge(
+    core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeVerdict, refused: Refused | None
+) -> None:
     memory.policy_short = verdict.policy_short
     memory.target = verdict.target
     memory.gap_low = verdict.gap_low
@@ -223,9 +241,18 @@ def _remember_hedge(core: Core, memory: SymbolMemory, view: HedgeView, verdict: 
     memory.dust = verdict.dust
     memory.naked = verdict.naked
     memory.hold = verdict.hold
+    memory.refused_by = refused.control if refused is not None else ""
     blocked = verdict.blocked
-    if memory.block is not None and abs(verdict.naked) * view.mark_price > view.params.band:
+    naked = abs(verdict.naked) * view.mark_price > view.params.band
+    if memory.block is not None and naked:
         blocked = Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None)
+    elif memory.flatten and naked:
+        reason = f"flattened ({memory.flatten}); `resume --symbol {memory.symbol} --reason …` hedges again"
+        blocked = Blocked(cause="flatten", reason=reason, remedy=None)
+    elif memory.reduce_only and naked and verdict.naked > 0:
+        blocked = Blocked(cause="reducing", reason=f"{memory.symbol} is REDUCE_ONLY: {memory.reduce_only}", remedy=None)
+    elif refused is not None and naked:
+        blocked = Blocked(cause="limit", reason=f"{refused.control}: {refused.reason}", remedy=None)
     elif memory.venue_closed and memory.reopen_at_ns is not None and core.now_ns < memory.reopen_at_ns:
         blocked = Blocked(cause="venue", reason=f"{memory.venue_closed}; re-hedging after the cooldown", remedy=None)
     was = memory.blocked.cause if memory.blocked is not None else ""

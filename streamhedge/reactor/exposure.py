@@ -12,9 +12,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from streamhedge.domain.commands import Level, RequestSnapshot
-from streamhedge.domain.order import Order, OrderStatus
+from streamhedge.domain.order import Order, OrderStatus, Purpose
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
 from streamhedge.reactor.state import Block, Core, Exposure, SymbolMemory
+from streamhedge.rules.limits import moved_without_effect
 
 PAIR_WAIT_NS = 50 * NS_PER_MS
 """An execution report and its account update come as a pair; wait this long before asking (FAULTS U5)."""
@@ -90,6 +91,7 @@ def settle_exposure(core: Core, memory: SymbolMemory) -> None:
         exposure.ended_ns = None
         return
     if core.state.book.quantity(memory.symbol) == expected_position(core, exposure):
+        _judge_effect(core, memory, exposure)
         memory.exposure = None
         return
     if exposure.ended_ns is None:
@@ -99,6 +101,44 @@ def settle_exposure(core: Core, memory: SymbolMemory) -> None:
         exposure.asked += 1
         exposure.last_asked_ns = core.now_ns
         core.commands.append(RequestSnapshot(reason=f"fills of {memory.symbol} not in the position", audit=True))
+
+
+def _judge_effect(core: Core, memory: SymbolMemory, exposure: Exposure) -> None:
+    """Hold what our fills did against what they were for, HEDGING §8 (b) and R6; foreign fills are taken out.
+
+    One order that filled away from its own target blocks the symbol; so do several fills in a row on one side that
+    brought the position no nearer to it.
+    """
+    for order in orders_of(core, exposure):
+        if order.filled == 0 or order.purpose is Purpose.MANUAL:
+            continue
+        filled = order.side.sign * order.filled
+        if moved_without_effect(gap_before=order.target - order.position_before, filled=filled):
+            block_ineffective(
+                core, memory, f"{order.client_order_id} filled {filled} away from its target {order.target}"
+            )
+            return
+        after = core.state.book.quantity(memory.symbol) - exposure.foreign
+        nearer = abs(order.target - after) < abs(order.target - exposure.base)
+        same_side = order.side.value == memory.fruitless_side
+        memory.fruitless_fills = 0 if nearer else memory.fruitless_fills + 1 if same_side else 1
+        memory.fruitless_side = order.side.value
+        if memory.fruitless_fills > core.policy.limits.repeated_same_side_fills:
+            block_ineffective(core, memory, f"{memory.fruitless_fills} fills in a row did not bring the position nearer")
+            return
+
+
+def block_ineffective(core: Core, memory: SymbolMemory, reason: str) -> None:
+    """Latch BLOCKED: what we send does not do what it should, so nothing more is sent until a person looked."""
+    memory.block = Block(cause="effectiveness", reason=reason, latched=True, until_ns=None)
+    core.persist("state", f"block:{memory.symbol}", cause="effectiveness", reason=reason, latched=True)
+    core.note(
+        "blocked",
+        Level.CRITICAL,
+        memory.symbol,
+        f"{reason}; nothing is sent on {memory.symbol} until a person runs "
+        f"`streamhedge resume --symbol {memory.symbol} --reason …`",
+    )
 
 
 def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns: int, theirs: Decimal) -> None:
@@ -132,19 +172,8 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
             venue=str(theirs),
         )
         return
-    memory.block = Block(
-        cause="effectiveness",
-        reason=f"our fills lead to {expected}, two snapshots say {theirs}: fills do not move the position as they say",
-        latched=True,
-        until_ns=None,
-    )
-    core.persist("state", f"block:{memory.symbol}", cause="effectiveness", reason=memory.block.reason, latched=True)
-    core.note(
-        "blocked",
-        Level.CRITICAL,
-        memory.symbol,
-        f"{memory.block.reason}; nothing is sent on {memory.symbol} until a person runs "
-        f"`resume --symbol {memory.symbol} --reason …`",
-        expected=str(expected),
-        venue=str(theirs),
+    block_ineffective(
+        core,
+        memory,
+        f"our fills lead to {expected}, two snapshots say {theirs}: fills do not move the position as they say",
     )

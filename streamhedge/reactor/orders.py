@@ -35,7 +35,9 @@ QUARANTINE_EXTRA_NS = 3_000 * NS_PER_MS
 MARGIN_CODES = (-2019, -2018, -4050, -4051, -2027)
 AUTHENTICATION_CODES = (-2014, -2015, -2017, -1022)
 FILTER_CODES = (-1111, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4164, -4131, -1130, -1121)
-CLOSED_CODES = (-4140, -4141, -4087, -4088, -4105, -4106, -4107, -4192)
+CLOSED_CODES = (-4141, -4192)
+REDUCE_ONLY_CODES = (-4087, -4088, -4105, -4106, -4107, -4140, -4189, -4400, -4401)
+"""Account or symbol restricted to closing (BINANCE_USDM §5.5)."""
 SAME_REFUSALS_PER_MINUTE = 3
 REFUSED_PAUSE_NS = 60_000 * NS_PER_MS
 
@@ -203,6 +205,10 @@ def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
     elif event.code in FILTER_CODES or event.code in CLOSED_CODES:
         core.commands.append(RequestSetup(reason=f"{event.code} {event.message}"))
         what_next = "reading the filters again"
+    elif event.code in REDUCE_ONLY_CODES:
+        memory.reduce_only = f"the venue says {event.code} {event.message}"
+        memory.reduce_only_until_ns = core.now_ns + REFUSED_PAUSE_NS
+        what_next = f"{order.symbol} is REDUCE_ONLY for 60 s"
     elif event.code in (-2022, -4118, -2019):
         core.commands.append(RequestSnapshot(reason=f"{event.code} {event.message}", audit=True))
     elif event.code in (-1021, -5028):

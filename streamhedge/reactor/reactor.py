@@ -36,6 +36,7 @@ from streamhedge.domain.events import (
     SetupDone,
     Snapshot,
     StoreFailed,
+    Tick,
     VerbKind,
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
@@ -52,9 +53,10 @@ from streamhedge.reactor.orders import (
     parse_client_order_id,
     query_doubtful,
 )
-from streamhedge.reactor.reconcile import audit_again, on_open_orders, on_snapshot
+from streamhedge.reactor.reconcile import audit_again, follow_positions, on_open_orders, on_snapshot
 from streamhedge.reactor.state import Block, Core, State, SymbolMemory, TradeClock
-from streamhedge.rules.params import Policy
+from streamhedge.rules.fitness import misfit
+from streamhedge.rules.params import HedgeParams, Policy
 from streamhedge.rules.view import BookStatus
 
 HALT_ALARM_NS = 60_000 * NS_PER_MS
@@ -96,7 +98,7 @@ class Reactor:
         _housekeeping(core)
         run_rules(core)
         meter.measure(core)
-        return Reaction(seq=seq, commands=tuple(core.commands), notes=tuple(core.notes))
+        return Reaction(seq=seq, events=tuple(events), commands=tuple(core.commands), notes=tuple(core.notes))
 
     def digest(self) -> str:
         """Return the digest of the canonical state."""
@@ -106,6 +108,7 @@ class Reactor:
 def _housekeeping(core: Core) -> None:
     query_doubtful(core)
     audit_again(core)
+    follow_positions(core)
     for memory in core.state.memory.values():
         settle_exposure(core, memory)
         if memory.block is not None and memory.block.until_ns is not None and core.now_ns >= memory.block.until_ns:
@@ -114,6 +117,9 @@ def _housekeeping(core: Core) -> None:
         if memory.reopen_at_ns is not None and core.now_ns >= memory.reopen_at_ns:
             memory.reopen_at_ns = None
             memory.venue_closed = ""
+        if memory.reduce_only_until_ns is not None and core.now_ns >= memory.reduce_only_until_ns:
+            memory.reduce_only = ""
+            memory.reduce_only_until_ns = None
     _alarm_while_halted(core)
 
 
@@ -138,27 +144,29 @@ def _alarm_while_halted(core: Core) -> None:
 
 
 def _on_mark(core: Core, event: MarkPriceUpdate) -> None:
+    first = event.symbol not in core.state.book.marks
+    meter.price_moved(core, event)
     core.state.book.apply_mark(event, core.now_ns)
+    hedge = core.hedge_of(event.symbol)
+    if first and hedge is not None and core.state.setup_done:
+        _judge_fitness(core, hedge)
+
+
+def _on_tick(core: Core, event: Tick) -> None:
+    core.state.lag_ms = event.lag_ms
 
 
 def _on_contract_info(core: Core, event: ContractInfo) -> None:
     if event.symbol not in core.state.memory:
         return
-    memory = core.memory_of(event.symbol)
     instrument = core.state.book.instruments.get(event.symbol)
     if event.brackets is not None:
         core.commands.append(RequestSetup(reason=f"margin brackets of {event.symbol} changed"))
         core.note("brackets", Level.WARNING, event.symbol, "margin brackets changed; reading the account's own again")
-    if event.status != "TRADING" and memory.block is None:
-        memory.block = Block(
-            cause="contract", reason=f"contract status is {event.status}", latched=False, until_ns=None
-        )
-        core.note("blocked", Level.CRITICAL, event.symbol, f"contract status is {event.status}: no more hedging on it")
-    elif event.status == "TRADING" and memory.block is not None and memory.block.cause == "contract":
-        memory.block = None
-        core.note("unblocked", Level.INFO, event.symbol, "contract status is TRADING again")
-    if instrument is not None:
+    hedge = core.hedge_of(event.symbol)
+    if instrument is not None and hedge is not None:
         core.state.book.instruments[event.symbol] = replace(instrument, status=event.status)
+        _judge_fitness(core, hedge)
 
 
 # ---------------------------------------------------------------- account
@@ -185,7 +193,7 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
         _second_writer(core, event)
     order = on_execution_report(core, event)
     if new_trade:
-        meter.count_fees(core, event)
+        meter.count_fill(core, event, own=order is not None)
     if order is not None:
         if not order.is_open and event.report in (Report.FILLED, Report.ENDED):
             note_fill(core, order)
@@ -204,6 +212,8 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
     if parsed is None:
         return
     instance, epoch, _ = parsed
+    if not core.policy.hedges:
+        return
     if instance == core.state.instance and epoch <= core.state.epoch:
         return
     _halt(
@@ -309,11 +319,28 @@ def _on_setup(core: Core, event: SetupDone) -> None:
     if event.multi_assets:
         _halt(core, "the account is in multi-assets mode: switch it to single-asset mode, then resume")
     for hedge in core.policy.hedges:
-        found = book.instruments.get(hedge.symbol)
-        if found is not None and found.status != "TRADING":
-            core.memory_of(hedge.symbol).block = Block(
-                cause="contract", reason=f"contract status is {found.status}", latched=False, until_ns=None
-            )
+        _judge_fitness(core, hedge)
+
+
+def _judge_fitness(core: Core, hedge: HedgeParams) -> None:
+    """Block a symbol whose contract or settings cannot carry its hedge; unblock it when they can again."""
+    book = core.state.book
+    memory = core.memory_of(hedge.symbol)
+    mark = book.marks.get(hedge.symbol)
+    reason = misfit(
+        hedge,
+        core.policy,
+        instrument=book.instruments.get(hedge.symbol),
+        leverage=book.leverage.get(hedge.symbol),
+        isolated=book.isolated.get(hedge.symbol) if book.isolated else None,
+        mark_price=mark.mark_price if mark is not None else None,
+    )
+    if reason is not None and memory.block is None:
+        memory.block = Block(cause="contract", reason=reason, latched=False, until_ns=None)
+        core.note("blocked", Level.CRITICAL, hedge.symbol, f"{reason}: nothing is hedged on it")
+    elif reason is None and memory.block is not None and memory.block.cause == "contract":
+        memory.block = None
+        core.note("unblocked", Level.INFO, hedge.symbol, "the contract can carry the hedge again")
 
 
 def _on_book_status(core: Core, event: BookStatusChanged) -> None:
@@ -395,13 +422,21 @@ def _signed(value: Decimal) -> str:
 
 def _on_verb(core: Core, event: OperatorVerb) -> None:
     who = f"uid {event.uid}: {event.reason}"
+    memories = [m for m in core.state.memory.values() if event.symbol in (None, m.symbol)]
     if event.kind is VerbKind.HALT:
         if event.symbol is None:
             core.state.halted = who
         else:
             core.memory_of(event.symbol).block = Block(cause="operator", reason=who, latched=True, until_ns=None)
     elif event.kind is VerbKind.REDUCE:
-        core.state.reducing["operator"] = who
+        if event.symbol is None:
+            core.state.reducing["operator"] = who
+        else:
+            core.memory_of(event.symbol).reduce_only = who
+            core.memory_of(event.symbol).reduce_only_until_ns = None
+    elif event.kind is VerbKind.FLATTEN:
+        for memory in memories:
+            memory.flatten = who
     else:
         _resume(core, event.symbol)
     core.note("operator", Level.WARNING, event.symbol, f"{event.kind.value} by {who}", verb=event.kind.value)
@@ -411,7 +446,6 @@ def _resume(core: Core, symbol: Symbol | None) -> None:
     if symbol is None:
         core.state.halted = None
         core.state.reducing.pop("operator", None)
-        core.state.reducing.pop("first_start", None)
     for memory in core.state.memory.values():
         if symbol is not None and memory.symbol != symbol:
             continue
@@ -419,10 +453,14 @@ def _resume(core: Core, symbol: Symbol | None) -> None:
             continue
         memory.block = None
         memory.paced = False
+        memory.reduce_only = ""
+        memory.flatten = ""
+        memory.fruitless_fills = 0
         memory.reopen_at_ns = None
         memory.venue_closed = ""
         memory.external_times_ns = []
-        core.persist("state", f"block:{memory.symbol}", cause=None)
+        for word in ("block", "flatten", "reduce"):
+            core.persist("state", f"{word}:{memory.symbol}", cause=None, reason=None)
         core.persist("state", f"pace:{memory.symbol}", paced=False)
 
 
@@ -437,6 +475,7 @@ def _halt(core: Core, reason: str) -> None:
 
 HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     MarkPriceUpdate: _on_mark,
+    Tick: _on_tick,
     ContractInfo: _on_contract_info,
     AccountUpdate: _on_account_update,
     ExecutionReport: _on_report,

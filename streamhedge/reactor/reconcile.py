@@ -7,7 +7,9 @@ in ten minutes block the symbol (FAULTS U15).
 
 from __future__ import annotations
 
-from streamhedge.domain.commands import Level, RequestSnapshot
+from decimal import Decimal
+
+from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, RequestSnapshot
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Symbol
 from streamhedge.reactor.exposure import snapshot_against_exposure
@@ -15,6 +17,8 @@ from streamhedge.reactor.orders import close_absent
 from streamhedge.reactor.state import Block, Core
 from streamhedge.rules.view import BookStatus
 
+CONFIRM_NS = NS_PER_SECOND
+"""A change larger than our largest order waits for a second snapshot this much later (FAULTS U11)."""
 ADOPTIONS_MAX = 3
 ADOPTIONS_WINDOW_NS = 600 * NS_PER_SECOND
 
@@ -31,13 +35,24 @@ def on_snapshot(core: Core, event: Snapshot) -> None:
     for memory in core.state.memory.values():
         quantity = theirs.get(memory.symbol, ZERO)
         # A snapshot the book already knows newer than, proves nothing about our fills.
-        if core.state.book.quantity(memory.symbol) == quantity:
+        if core.state.book.quantity(memory.symbol) == quantity and event.requested_ns >= memory.confirm_after_ns:
             memory.position_trusted = True
+            memory.confirm_after_ns = 0
         snapshot_against_exposure(core, memory, requested_ns=event.requested_ns, theirs=quantity)
     agrees = {
         symbol: core.state.book.quantity(symbol) == theirs.get(symbol, ZERO) for symbol in list(core.state.memory)
     }
     close_absent(core, requested_ns=event.requested_ns, agrees=agrees)
+
+
+def follow_positions(core: Core) -> None:
+    """Follow the mark and read the brackets of every symbol with a cross position: it shares our margin."""
+    book = core.state.book
+    for symbol in book.unmarked(Symbol("")):
+        if symbol not in core.state.followed:
+            core.state.followed.append(symbol)
+            core.commands.append(FollowSymbol(symbol=symbol))
+            core.note("follow", Level.INFO, symbol, "a position here shares the margin: following its mark price")
 
 
 def _account_is_empty_by_mistake(core: Core, event: Snapshot) -> bool:
@@ -54,6 +69,7 @@ def _adopt(core: Core, event: Snapshot) -> None:
     before = {key: held.quantity for key, held in book.positions.items()}
     for symbol, side in book.apply_snapshot(event, core.now_ns):
         after = book.positions[symbol, side].quantity
+        _doubt_large_change(core, symbol, before.get((symbol, side)), after)
         core.note(
             "snapshot",
             Level.INFO,
@@ -62,6 +78,16 @@ def _adopt(core: Core, event: Snapshot) -> None:
             side=side.value,
         )
     core.state.differences.clear()
+
+
+def _doubt_large_change(core: Core, symbol: Symbol, before: Decimal | None, after: Decimal) -> None:
+    """A known position that changed by more than any order of ours is trusted only when a second snapshot agrees."""
+    hedge = core.hedge_of(symbol)
+    if hedge is None or before is None or abs(after - before) <= hedge.max_order_quantity:
+        return
+    memory = core.memory_of(symbol)
+    memory.position_trusted = False
+    memory.confirm_after_ns = core.now_ns + CONFIRM_NS
 
 
 def _audit(core: Core, event: Snapshot) -> None:
@@ -95,7 +121,13 @@ def _audit(core: Core, event: Snapshot) -> None:
 
 
 def audit_again(core: Core) -> None:
-    """Ask for the second audit a second after the first one that differed."""
+    """Ask for the second audit a second after the first one that differed, or that changed a position by much."""
+    for memory in core.state.memory.values():
+        waited = memory.confirm_after_ns and core.now_ns >= memory.confirm_after_ns
+        if waited and core.now_ns - core.state.book.snapshot_ns >= NS_PER_SECOND:
+            core.state.book.snapshot_ns = core.now_ns
+            core.commands.append(RequestSnapshot(reason=f"confirming {memory.symbol}", audit=True))
+            return
     for name, first in core.state.differences.items():
         if core.now_ns - first >= NS_PER_SECOND and core.now_ns - core.state.book.snapshot_ns >= NS_PER_SECOND:
             core.state.book.snapshot_ns = core.now_ns
@@ -118,9 +150,17 @@ def _count_adoption(core: Core, symbol: Symbol) -> None:
 
 
 def on_open_orders(core: Core, event: OpenOrders) -> None:
-    """List what rests at the venue; foreign orders are shown and left alone, ours are cancelled (they are IOC)."""
+    """List what rests at the venue: foreign orders are left alone, ours are cancelled, for we send nothing that rests."""
     for order in event.orders:
         if order.owner is Owner.OURS:
+            core.commands.append(CancelOrder(symbol=order.symbol, client_order_id=order.client_order_id))
+            core.note(
+                "own_order_rests",
+                Level.WARNING,
+                order.symbol,
+                f"{order.client_order_id} rests at the venue, which no order of ours should: cancelling it",
+                client_order_id=order.client_order_id,
+            )
             continue
         core.note(
             "foreign_order",

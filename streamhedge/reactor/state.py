@@ -65,8 +65,17 @@ class SymbolMemory:
     venue_closed: str = ""
     external_times_ns: list[int] = field(default_factory=list)
     intent_times_ns: list[int] = field(default_factory=list)
+    reduce_only: str = ""
+    reduce_only_until_ns: int | None = None
+    flatten: str = ""
+    refused_by: str = ""
+    fruitless_fills: int = 0
+    fruitless_side: str = ""
+    confirm_after_ns: int = 0
     naked_since_ns: int | None = None
     naked_alerted: bool = False
+    naked_too_large: bool = False
+    loss_alarmed: bool = False
     naked: Decimal = ZERO
     naked_usd: Decimal = ZERO
     cause: str = ""
@@ -116,8 +125,9 @@ class Meter:
     liquidations: int = 0
     adoptions: int = 0
     resyncs: int = 0
-    turnover_day: int = 0
+    day: int = 0
     turnover: Decimal = ZERO
+    hedge_cost: Decimal = ZERO
     order_times_ns: list[int] = field(default_factory=list)
     adoption_times_ns: list[int] = field(default_factory=list)
 
@@ -148,6 +158,8 @@ class State:
     quarantine_until_ns: int = 0
     shadow: bool = False
     last_halt_alarm_ns: int = 0
+    lag_ms: int = 0
+    followed: list[Symbol] = field(default_factory=list)
 
 
 def trading_state(memory: State) -> TradingState:
@@ -159,7 +171,9 @@ def trading_state(memory: State) -> TradingState:
 
 def symbol_state(memory: SymbolMemory) -> SymbolState:
     """Return the state of one symbol."""
-    return SymbolState.BLOCKED if memory.block is not None else SymbolState.OPEN
+    if memory.block is not None:
+        return SymbolState.BLOCKED
+    return SymbolState.REDUCE_ONLY if memory.reduce_only else SymbolState.OPEN
 
 
 @state

@@ -91,6 +91,10 @@ def _data(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | No
         return f"the book is {view.book_status.value}"
     if view.mark_age_ms > view.limits.stale_after_ms:
         return f"the mark is {view.mark_age_ms} ms old, limit {view.limits.stale_after_ms} ms"
+    if view.lag_ms > view.limits.receive_lag_ms:
+        return f"the loop ran {view.lag_ms} ms late, limit {view.limits.receive_lag_ms} ms"
+    if view.unmarked:
+        return f"the margin of {', '.join(view.unmarked)} is not known"
     return None
 
 
@@ -172,7 +176,7 @@ def _leverage(draft: IntentDraft, view: HedgeView, context: GateContext) -> str 
 
 def _intents(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
     most = view.limits.max_intents_per_symbol_per_minute
-    if draft.purpose is not Purpose.LADDER and context.intents_last_minute >= most:
+    if draft.purpose not in (Purpose.LADDER, Purpose.FLATTEN) and context.intents_last_minute >= most:
         return f"{context.intents_last_minute} intents on {draft.symbol} in a minute, limit {most}"
     if context.intents_last_minute >= 2 * most:
         return f"{context.intents_last_minute} intents on {draft.symbol} in a minute, twice the limit {most}"

@@ -79,6 +79,8 @@ class HedgeView:
         raise_after_ns: No raising before this receive time (what the venue closed, or the start-up quarantine).
         warned: True while the ladder's warning stands; it resolves one percentage point above ``warn``.
         now_ns: Receive time of the input that is being reacted to.
+        lag_ms: How late the loop ran when it was last measured.
+        unmarked: Other cross positions whose mark or brackets are not known: the margin cannot be computed.
     """
 
     params: HedgeParams
@@ -113,6 +115,8 @@ class HedgeView:
     raise_after_ns: int
     warned: bool
     now_ns: int
+    lag_ms: int = 0
+    unmarked: tuple[Symbol, ...] = ()
 
 
 @record

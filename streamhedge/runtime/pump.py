@@ -132,7 +132,12 @@ class Pump:
         self._record(source, payload)
         events, commands, notes = self._decode(source, payload)
         reaction = self.reactor.react(self.seq, self.last_ns, events)
-        reaction = Reaction(seq=self.seq, commands=(*commands, *reaction.commands), notes=(*notes, *reaction.notes))
+        reaction = Reaction(
+            seq=self.seq,
+            events=reaction.events,
+            commands=(*commands, *reaction.commands),
+            notes=(*notes, *reaction.notes),
+        )
         self._send(reaction)
         for observer in self._observers:
             observer(reaction, self.last_ns)

@@ -55,9 +55,14 @@ def checked(endpoints: Endpoints) -> Endpoints:
     return endpoints
 
 
+def mark_stream(symbol: Symbol) -> str:
+    """Return the name of a symbol's mark-price stream, once a second."""
+    return f"{symbol.lower()}@markPrice@1s"
+
+
 def market_url(endpoints: Endpoints, symbols: Sequence[Symbol]) -> str:
     """Return the combined market stream: mark price each second for every symbol, and contract news."""
-    streams = [f"{symbol.lower()}@markPrice@1s" for symbol in symbols]
+    streams = [mark_stream(symbol) for symbol in symbols]
     return f"{endpoints.stream}/market/stream?streams={'/'.join([*streams, '!contractInfo'])}"
 
 

@@ -20,6 +20,7 @@ from streamhedge.domain.commands import (
     OpenStream,
     RenewListenKey,
     RequestOpenOrders,
+    RequestSetup,
     RequestSnapshot,
     RequestTime,
 )
@@ -51,8 +52,14 @@ ROTATE_AFTER_NS = 23 * 3600 * NS_PER_SECOND
 """The venue drops a connection after 24 h."""
 MARK_SILENT_NS = 10 * NS_PER_SECOND
 AUDIT_EVERY_NS = 15 * NS_PER_SECOND
+UNPROVEN_NS = 3 * AUDIT_EVERY_NS
+"""The private stream has no cadence: without a snapshot for so long nothing proves that its silence is quiet."""
 TIME_EVERY_NS = 60 * NS_PER_SECOND
 SNAPSHOT_TIMEOUT_NS = 3 * NS_PER_SECOND
+SETUP_TIMEOUT_NS = 30 * NS_PER_SECOND
+SETUP_AGAIN_NS = 1 * NS_PER_SECOND
+PROOF_NS = 5 * NS_PER_SECOND
+"""A stream that was opened and has not delivered by then is named (FAULTS S2): an acknowledgement proves nothing."""
 BACKOFF_FIRST_MS = 250
 BACKOFF_MOST_MS = 30_000
 HELD_MOST = 10_000
@@ -90,18 +97,22 @@ class SessionState:
     handle_dead: bool = True
     key_ns: int = 0
     key_asked_ns: int = 0
+    key_after_ns: int = 0
     status: str = "COLD"
     reason: str = "not started"
     synced: bool = False
     setup_done: bool = False
+    setup_after_ns: int = 0
     private_open_ns: int = 0
     snapshot_asked_ns: int = 0
     audit_ns: int = 0
+    seen_ns: int = 0
     time_asked_ns: int = 0
     marks_ns: dict[Symbol, int] = field(default_factory=dict)
     stale_after_ns: int = 3 * NS_PER_SECOND
     offsets_ms: list[int] = field(default_factory=list)
     reconnects: int = 0
+    silent: list[str] = field(default_factory=list)
     started: bool = False
     open_orders_asked: bool = False
 
@@ -126,6 +137,11 @@ class Session:
         self._events: list[Event] = []
 
     @property
+    def quiet(self) -> bool:
+        """True while no event is held back: a segment of the recording may begin here."""
+        return not self._held
+
+    @property
     def offset_ms(self) -> int | None:
         """Venue clock minus ours, milliseconds, the median of the last five; None before the first."""
         found = sorted(self.state.offsets_ms)
@@ -140,7 +156,7 @@ class Session:
         """
         self._commands, self._notes, self._events = [], [], []
         if not self.state.started:
-            self._start()
+            self._start(now_ns)
         self._take(event, now_ns)
         self._watch(now_ns)
         self._judge(now_ns)
@@ -161,7 +177,7 @@ class Session:
         elif isinstance(event, MarkPriceUpdate):
             self._mark(event, now_ns)
         elif isinstance(event, Snapshot):
-            self._snapshot(event)
+            self._snapshot(event, now_ns)
             return
         elif isinstance(event, SetupDone):
             memory.setup_done = True
@@ -182,13 +198,18 @@ class Session:
             return
         self._events.append(event)
 
-    def _start(self) -> None:
+    def _start(self, now_ns: int) -> None:
         self.state.started = True
         for name in (MARKET, WS_API, PRIVATE):
             self.state.links.setdefault(name, Link(name=name))
         self._open(MARKET, 0)
         self._open(WS_API, 0)
-        self._commands.append(CreateListenKey())
+        self._ask_key(now_ns)
+        self._ask_setup(now_ns, "start")
+
+    def _ask_setup(self, now_ns: int, reason: str) -> None:
+        self.state.setup_after_ns = now_ns + SETUP_TIMEOUT_NS
+        self._commands.append(RequestSetup(reason=reason))
 
     def _open(self, name: str, delay_ms: int) -> None:
         self.state.connections += 1
@@ -259,6 +280,8 @@ class Session:
         self._open(PRIVATE, 0)
 
     def _key_expired(self, event: ListenKeyExpired, now_ns: int) -> None:
+        if event.handle != self.state.handle:
+            return
         self.state.handle_dead = True
         self._note("listen_key", Level.WARNING, f"listen key {event.handle} expired: the private stream is silent now")
         self._lose("the listen key expired", now_ns)
@@ -276,8 +299,9 @@ class Session:
             link.current.data_ns = now_ns
             link.failures = 0
 
-    def _snapshot(self, event: Snapshot) -> None:
+    def _snapshot(self, event: Snapshot, now_ns: int) -> None:
         memory = self.state
+        memory.seen_ns = now_ns
         late = event.requested_ns < memory.private_open_ns or memory.private_open_ns == 0
         memory.snapshot_asked_ns = 0
         if not memory.synced and late:
@@ -298,14 +322,18 @@ class Session:
         self.state.offsets_ms = [*self.state.offsets_ms, event.server_time_ms - middle_ms][-OFFSETS_KEPT:]
 
     def _call_failed(self, event: CallFailed, now_ns: int) -> None:
+        wait_ns = (event.retry_after_ms or 0) * NS_PER_MS
         if event.what == "listen_key" and event.code == -1125:
             self.state.handle_dead = True
             self._lose("the venue does not know the listen key", now_ns)
             self._ask_key(now_ns)
+        elif event.what == "listen_key":
+            self.state.key_after_ns = now_ns + max(wait_ns, RETRY_NS)
         elif event.what == "snapshot":
-            self.state.snapshot_asked_ns = now_ns - SNAPSHOT_TIMEOUT_NS + 250 * NS_PER_MS
+            retry_ns = max(wait_ns, 250 * NS_PER_MS)
+            self.state.snapshot_asked_ns = now_ns - SNAPSHOT_TIMEOUT_NS + retry_ns
         elif event.what == "setup":
-            self._note("setup", Level.WARNING, f"set-up failed: {event.message}")
+            self.state.setup_after_ns = now_ns + max(wait_ns, SETUP_AGAIN_NS)
 
     def _lose(self, reason: str, now_ns: int) -> None:
         """The book can no longer be trusted: a snapshot must be asked again."""
@@ -325,6 +353,8 @@ class Session:
             if old and link.next is None and not (link.name == PRIVATE and memory.handle_dead):
                 self._note("rotate", Level.INFO, f"{link.name} is 23 h old: opening its successor before closing it")
                 self._open(link.name, 0)
+        if not memory.setup_done and now_ns >= memory.setup_after_ns:
+            self._ask_setup(now_ns, "again")
         if memory.links[WS_API].current is None:
             return
         if now_ns - memory.time_asked_ns > (TIME_EVERY_NS if len(memory.offsets_ms) > 2 else NS_PER_SECOND):
@@ -335,9 +365,9 @@ class Session:
     def _watch_key(self, now_ns: int) -> None:
         memory = self.state
         since = now_ns - memory.key_asked_ns
-        if memory.key_asked_ns == 0:
-            memory.key_asked_ns = now_ns
-        elif memory.handle_dead or now_ns - memory.key_ns > KEY_OVERDUE_NS:
+        if now_ns < memory.key_after_ns:
+            return
+        if memory.handle_dead or now_ns - memory.key_ns > KEY_OVERDUE_NS:
             if since > RETRY_NS:
                 memory.handle_dead = memory.handle_dead or now_ns - memory.key_ns > KEY_OVERDUE_NS
                 self._ask_key(now_ns)
@@ -346,15 +376,24 @@ class Session:
             self._commands.append(RenewListenKey())
 
     def _watch_market(self, now_ns: int) -> None:
+        """A symbol without a mark is named after 5 s and its connection replaced after 10 s, whatever the others do."""
         link = self.state.links[MARKET]
         current = link.current
         if current is None or link.next is not None:
             return
-        silent = now_ns - max(current.data_ns, current.opened_ns)
-        if silent > MARK_SILENT_NS:
-            self._note(
-                "silent", Level.WARNING, f"/market: no mark price for {silent // NS_PER_MS} ms; opening it again"
-            )
+        ages = {
+            symbol: now_ns - max(self.state.marks_ns.get(symbol, 0), current.opened_ns) for symbol in self.state.symbols
+        }
+        mute = [symbol for symbol, age_ns in ages.items() if age_ns > PROOF_NS]
+        for symbol in mute:
+            if symbol not in self.state.silent:
+                self._note(
+                    "silent", Level.WARNING, f"/market {symbol}: no mark price for {ages[symbol] // NS_PER_MS} ms"
+                )
+        self.state.silent = [str(symbol) for symbol in mute]
+        if any(age_ns > MARK_SILENT_NS for age_ns in ages.values()):
+            names = ", ".join(mute)
+            self._note("silent", Level.WARNING, f"/market: nothing of {names} for 10 s; opening the stream again")
             self._commands.append(CloseStream(MARKET, current.number, "silent"))
             link.current = None
             self.state.reconnects += 1
@@ -384,10 +423,22 @@ class Session:
             if memory.status == "COLD" and memory.links[PRIVATE].current is not None:
                 self._change("SYNCING", "waiting for a snapshot")
             return
-        fresh = all(now_ns - memory.marks_ns.get(symbol, 0) <= memory.stale_after_ns for symbol in memory.symbols)
         if memory.status == "LIVE":
+            if now_ns - memory.seen_ns > UNPROVEN_NS:
+                self._lose(f"no snapshot for {UNPROVEN_NS // NS_PER_SECOND} s: the private stream is not proven", now_ns)
             return
-        if memory.setup_done and fresh and memory.links[PRIVATE].current is not None:
+        missing = [
+            f"a fresh mark of {symbol}"
+            for symbol in memory.symbols
+            if now_ns - memory.marks_ns.get(symbol, 0) > memory.stale_after_ns
+        ]
+        if not memory.setup_done:
+            missing.append("the set-up (filters, brackets, modes)")
+        if memory.links[PRIVATE].current is None:
+            missing.append("the private stream")
+        if missing:
+            memory.reason = f"waiting for {', '.join(missing)}"
+        else:
             self._change("LIVE", "snapshot taken, streams proven")
 
     def _change(self, status: str, reason: str) -> None:
