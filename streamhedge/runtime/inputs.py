@@ -32,7 +32,7 @@ from streamhedge.domain.events import (
     Tick,
     VenueTime,
 )
-from streamhedge.domain.values import ClientOrderId, record, state
+from streamhedge.domain.values import NS_PER_MS, ClientOrderId, record, state
 from streamhedge.errors import ParseError
 from streamhedge.wire import answers
 from streamhedge.wire.outcomes import classify_order, retry_after_ms
@@ -211,6 +211,7 @@ def _rest(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
                 body=answer.body,
                 sent=answer.sent,
                 error=answer.error,
+                now_ms=now_ns // NS_PER_MS,
             )
         ]
     if answer.label == "cancel":
@@ -238,7 +239,7 @@ def _failed(answer: RestAnswer, now_ns: int) -> CallFailed:
         status=answer.status or 0,
         code=code if isinstance(code, int) else 0,
         message=message or answer.error,
-        retry_after_ms=retry_after_ms(answer.headers, message, now_ms=now_ns // 1_000_000),
+        retry_after_ms=retry_after_ms(answer.headers, message, now_ms=now_ns // NS_PER_MS),
     )
 
 

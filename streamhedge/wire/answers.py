@@ -21,7 +21,17 @@ from streamhedge.domain.instrument import Instrument, MarginBracket
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, record
 from streamhedge.errors import ParseError
 from streamhedge.wire.outcomes import STATUS_REPORTS
-from streamhedge.wire.streams import number, number_or_zero, owner_of, position_side_of, side_of, whole, word
+from streamhedge.wire.streams import (
+    flag,
+    isolated_of,
+    number,
+    number_or_zero,
+    owner_of,
+    position_side_of,
+    side_of,
+    whole,
+    word,
+)
 
 Row = dict[str, Any]
 DEFAULT_TAKER_FEE = Decimal("0.0005")
@@ -46,23 +56,24 @@ def decode_ws_api(raw: bytes) -> WsApiAnswer:
     Raises:
         ParseError: no JSON object with a status.
     """
-    try:
-        frame = json.loads(raw, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        raise ParseError(f"WebSocket API frame is no JSON: {error}") from error
+    frame = exact_json(raw)
     if not isinstance(frame, dict) or not isinstance(frame.get("status"), int):
         raise ParseError("WebSocket API frame without a status")
-    said = frame.get("error") or {}
-    name = frame.get("id")
-    data = said.get("data") or {}
+    said = _object(frame.get("error"))
+    data = _object(said.get("data"))
+    name, code, wait = frame.get("id"), said.get("code"), data.get("retryAfter")
     return WsApiAnswer(
         id=None if name is None else str(name),
         status=frame["status"],
         result=frame.get("result"),
-        code=said.get("code", 0) if isinstance(said.get("code", 0), int) else 0,
-        message=str(said.get("msg", "")),
-        retry_after_ms=data.get("retryAfter") if isinstance(data.get("retryAfter"), int) else None,
+        code=code if isinstance(code, int) else 0,
+        message=str(said.get("msg") or ""),
+        retry_after_ms=wait if isinstance(wait, int) else None,
     )
+
+
+def _object(value: object) -> Row:
+    return value if isinstance(value, dict) else {}
 
 
 def rows_of(result: object) -> Sequence[Row]:
@@ -192,8 +203,8 @@ def exact_json(body: bytes) -> Any:
     """
     try:
         return json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        raise ParseError(f"body is no JSON: {error}") from error
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise ParseError(f"no JSON: {error}") from error
 
 
 def setup_of(bodies: Mapping[str, Any]) -> SetupDone:
@@ -221,10 +232,10 @@ def setup_of(bodies: Mapping[str, Any]) -> SetupDone:
         )
         return SetupDone(
             instruments=instruments,
-            dual_side=account["dualSidePosition"] is True,
-            multi_assets=account.get("multiAssetsMargin") is True,
+            dual_side=flag(account["dualSidePosition"]),
+            multi_assets=flag(account.get("multiAssetsMargin", False)),
             leverage={Symbol(name): whole(row["leverage"]) for name, row in configured.items()},
-            isolated={Symbol(name): row["marginType"] == "ISOLATED" for name, row in configured.items()},
+            isolated={Symbol(name): isolated_of(row["marginType"]) for name, row in configured.items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ParseError(f"set-up answer without {error}") from error
@@ -267,8 +278,10 @@ def brackets_of(body: object, symbol: str) -> tuple[MarginBracket, ...]:
     rows = body if isinstance(body, list) else [body]
     for row in rows:
         if isinstance(row, dict) and row.get("symbol") == symbol:
-            return tuple(_bracket(item) for item in rows_of(row["brackets"]))
-    raise ParseError(f"leverageBracket does not list {symbol}")
+            brackets = tuple(_bracket(item) for item in rows_of(row["brackets"]))
+            if brackets:
+                return brackets
+    raise ParseError(f"leverageBracket lists no bracket of {symbol}")
 
 
 def _bracket(item: Row) -> MarginBracket:
@@ -291,4 +304,4 @@ def listen_key_of(body: bytes | str) -> str:
         fields = orjson.loads(body)
     except ValueError as error:
         raise ParseError("listenKey answer is no JSON") from error
-    return str(fields.get("listenKey", "")) if isinstance(fields, dict) else ""
+    return str(fields.get("listenKey") or "") if isinstance(fields, dict) else ""

@@ -6,6 +6,7 @@ HTML of an edge network, a body that names another order. No POST of an order is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -36,8 +37,17 @@ STATUS_REPORTS = {
 }
 UNKNOWN_CODES = (-1000, -1006, -1007)
 """Execution status unknown whatever the HTTP status says."""
-NOT_PROCESSED = ("Service Unavailable.", "Internal error; unable to process your request. Please try again.")
-"""503 texts that mean the order did not execute; a 503 with any other text is in doubt."""
+UNKNOWN_TEXTS = ("status unknown", "unknown error")
+"""... and so is what says so in words, whatever code stands beside it."""
+THROTTLED = -1008
+"""Overload: not accepted, under every wording it has had."""
+NOT_PROCESSED: dict[str, tuple[int, ...]] = {
+    "Service Unavailable.": (0,),
+    "Internal error; unable to process your request. Please try again.": (0, -1001),
+}
+"""503 texts that mean the order did not execute, with the codes they come with (0: none); any other 503 is in doubt."""
+RETRY_AFTER = re.compile("([0-9]{1,9})")
+BANNED_UNTIL = re.compile("banned until ([0-9]{13})(?![0-9])")
 AUTHENTICATION = (-2014, -2015, -2017, -1022)
 MARGIN = (-2018, -2019, -4050, -4051)
 FILTERS = (-1111, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4164, -4131)
@@ -51,6 +61,7 @@ def classify_order(
     body: bytes | None,
     sent: bool,
     error: str,
+    now_ms: int,
 ) -> OrderOutcome:
     """Return what came back for one order request.
 
@@ -61,37 +72,37 @@ def classify_order(
         body: Body as received, None where there was none.
         sent: False only when not one byte of the request left this machine.
         error: What the transport said, empty when it worked.
+        now_ms: When it came, milliseconds since the epoch; a ban is told as the time of its end.
     """
     if status is None:
         kind = OutcomeKind.IN_DOUBT if sent else OutcomeKind.NOT_SENT
         return _outcome(client_order_id, kind, status=0, message=error or "no answer")
     fields = _object(body)
-    code = fields.get("code") if isinstance(fields.get("code"), int) else 0
-    message = str(fields.get("msg", "")) or error
+    said = fields.get("code")
+    code = said if isinstance(said, int) else 0
+    message = str(fields.get("msg") or "") or error
     if status == 200:
         return _accepted(client_order_id, fields, message)
-    if _certainly_refused(status, int(code or 0), message, fields):
+    if _certainly_refused(status, code, message):
         return _outcome(
             client_order_id,
             OutcomeKind.REFUSED,
             status=status,
-            code=int(code or 0),
+            code=code,
             message=message,
-            retry_after_ms=retry_after_ms(headers, message),
+            retry_after_ms=retry_after_ms(headers, message, now_ms=now_ms),
         )
-    return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=status, code=int(code or 0), message=message)
+    return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=status, code=code, message=message)
 
 
-def _certainly_refused(status: int, code: int, message: str, fields: dict[str, Any]) -> bool:
-    if code in UNKNOWN_CODES or "execution status unknown" in message.lower():
+def _certainly_refused(status: int, code: int, message: str) -> bool:
+    if code in UNKNOWN_CODES or any(text in message.lower() for text in UNKNOWN_TEXTS):
         return False
-    if status in (418, 429):
+    if status in (403, 404, 418, 429):
         return True
     if status == 503:
-        return message in NOT_PROCESSED or (code == -1008)
-    if status == 403 or status == 404:
-        return True
-    return 400 <= status < 500 and status != 408 and code < 0 and "code" in fields
+        return code == THROTTLED or code in NOT_PROCESSED.get(message, ())
+    return 400 <= status < 500 and status != 408 and code < 0
 
 
 def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: str) -> OrderOutcome:
@@ -148,16 +159,19 @@ def _object(body: bytes | None) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def retry_after_ms(headers: Mapping[str, str], message: str, *, now_ms: int | None = None) -> int | None:
-    """Return how long the venue asks to wait: Retry-After, else the epoch in a -1003 message, else None."""
-    said = headers.get("retry-after", "")
-    if said.isdigit():
-        return int(said) * 1000
-    _, banned, tail = message.partition("banned until ")
-    digits = tail.split(".")[0].split(" ")[0]
-    if banned and digits.isdigit() and now_ms is not None:
-        return max(0, int(digits) - now_ms)
-    return None
+def retry_after_ms(headers: Mapping[str, str], message: str, *, now_ms: int) -> int | None:
+    """Return how long the venue asks to wait: Retry-After, else until the epoch in a -1003 message, else None.
+
+    Args:
+        headers: Lower-case names.
+        message: The venue's text.
+        now_ms: Receive time, milliseconds since the epoch.
+    """
+    seconds = RETRY_AFTER.fullmatch(headers.get("retry-after", ""))
+    if seconds is not None:
+        return int(seconds[1]) * 1000
+    banned = BANNED_UNTIL.search(message)
+    return max(0, int(banned[1]) - now_ms) if banned is not None else None
 
 
 def api_error(status: int, code: int, message: str, *, wait_ms: int | None = None) -> ApiError | RateLimited:

@@ -40,7 +40,10 @@ from streamhedge.errors import ParseError
 
 Frame = dict[str, Any]
 USD_MARGINED = 1
+COIN_MARGINED = 2
 HEAD_LENGTH = 200
+MALFORMED = (ParseError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""Whatever reading a frame of any shape can raise; each of them means quarantine."""
 
 OWNER_PREFIXES: tuple[tuple[str, Owner], ...] = (
     ("sh-", Owner.OURS),
@@ -49,6 +52,13 @@ OWNER_PREFIXES: tuple[tuple[str, Owner], ...] = (
     ("settlement_autoclose-", Owner.SETTLEMENT),
     ("delivery_autoclose-", Owner.SETTLEMENT),
 )
+
+REASONS = (
+    *("", "DEPOSIT", "WITHDRAW", "ORDER", "FUNDING_FEE", "WITHDRAW_REJECT", "ADJUSTMENT", "INSURANCE_CLEAR"),
+    *("ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "MARGIN_TRANSFER", "MARGIN_TYPE_CHANGE", "ASSET_TRANSFER"),
+    *("OPTIONS_PREMIUM_FEE", "OPTIONS_SETTLE_PROFIT", "AUTO_EXCHANGE", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"),
+)
+"""What ACCOUNT_UPDATE gives as its cause (BINANCE_USDM §3.3); empty where the field is missing."""
 
 REPORTS: dict[tuple[str, str], Report] = {
     ("NEW", "NEW"): Report.ACCEPTED,
@@ -73,6 +83,9 @@ REPORTS: dict[tuple[str, str], Report] = {
 }
 
 
+MARGIN_TYPES = {"cross": False, "crossed": False, "isolated": True}
+
+
 def owner_of(client_order_id: str) -> Owner:
     """Return who acted, by the prefix of the client order id (BINANCE_USDM §3.5)."""
     for prefix, owner in OWNER_PREFIXES:
@@ -93,13 +106,26 @@ def decode_private(raw: bytes) -> list[Event]:
 
 def _decode(raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool) -> list[Event]:
     try:
-        frame = orjson.loads(raw)
-        if isinstance(frame, dict) and "data" in frame and "stream" in frame:
-            frame = frame["data"]
-        rows = frame if isinstance(frame, list) else [frame]
-        return [event for row in rows for event in _row(row, raw, table, private=private)]
-    except (ParseError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        rows = _rows(orjson.loads(raw))
+    except (ValueError, RecursionError) as error:
         return [_quarantined(raw, f"{type(error).__name__}: {error}", private=private)]
+    events: list[Event] = []
+    faults: list[str] = []
+    for row in rows:
+        try:
+            events += _row(row, raw, table, private=private)
+        except MALFORMED as error:
+            faults.append(f"{type(error).__name__}: {error}")
+    if faults:
+        events.append(_quarantined(raw, faults[0], private=private))
+    return events
+
+
+def _rows(frame: Any) -> list[Any]:
+    """Return the event objects of a frame: out of its combined-stream wrapper, and always as a list."""
+    if isinstance(frame, dict) and "data" in frame and "stream" in frame:
+        frame = frame["data"]
+    return frame if isinstance(frame, list) else [frame]
 
 
 def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool) -> list[Event]:
@@ -108,12 +134,19 @@ def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event
     name = row.get("e")
     if name is None:
         return [_control(row, private=private)]
-    if row.get("st", USD_MARGINED) != USD_MARGINED:
+    family = row.get("st", USD_MARGINED)
+    if family == COIN_MARGINED:
         return []
+    if family != USD_MARGINED:
+        raise ParseError(f"unknown product family {family!r}")
     decoder = table.get(name)
     if decoder is None:
         raise ParseError(f"unknown event type {name!r}")
-    return [decoder(row, raw)]
+    event = decoder(row, raw)
+    if isinstance(event, AccountUpdate) and event.reason not in REASONS:
+        # Its absolute values hold whatever caused them; what else the new cause means, a snapshot has to say.
+        return [event, _quarantined(raw, f"unknown account update reason {event.reason!r}", private=private)]
+    return [event]
 
 
 def _control(row: Frame, *, private: bool) -> Event:
@@ -175,6 +208,29 @@ def word(value: object) -> str:
     return value
 
 
+def flag(value: object) -> bool:
+    """Return a wire boolean.
+
+    Raises:
+        ParseError: anything else, the words "true" and "false" among it.
+    """
+    if not isinstance(value, bool):
+        raise ParseError(f"expected true or false, got {value!r}")
+    return value
+
+
+def isolated_of(value: object) -> bool:
+    """Return whether a margin type means isolated; every call of the venue spells it its own way.
+
+    Raises:
+        ParseError: an unknown margin type.
+    """
+    known = MARGIN_TYPES.get(word(value).lower())
+    if known is None:
+        raise ParseError(f"unknown margin type {value!r}")
+    return known
+
+
 def side_of(value: object) -> Side:
     """Return BUY or SELL.
 
@@ -208,12 +264,12 @@ def _mark_price(row: Frame, raw: bytes) -> Event:
     index = number_or_zero(row.get("i"))
     if mark <= 0:
         raise ParseError(f"mark price {mark} is not above zero")
-    rate = row.get("r", "")
+    rate = row.get("r")
     return MarkPriceUpdate(
         symbol=Symbol(word(row["s"])),
         mark_price=mark,
         index_price=index if index > 0 else mark,
-        funding_rate=number(rate) if rate != "" else None,
+        funding_rate=number(rate) if rate not in (None, "") else None,
         next_funding_time_ms=whole(row.get("T", 0)),
         event_time_ms=whole(row["E"]),
     )
@@ -238,10 +294,10 @@ def _contract_info(row: Frame, raw: bytes) -> Event:
 
 
 def _find_brackets(frame: Any, symbol: str) -> list[Frame]:
-    body = frame["data"] if isinstance(frame, dict) and "data" in frame else frame
-    rows = body if isinstance(body, list) else [body]
-    found = [item["bks"] for item in rows if item.get("s") == symbol and item.get("bks")]
-    return list(found[0])
+    for row in _rows(frame):
+        if isinstance(row, dict) and row.get("s") == symbol and row.get("bks"):
+            return list(row["bks"])
+    raise ParseError(f"no brackets of {symbol} in the frame")
 
 
 def _bracket(item: Frame) -> MarginBracket:
@@ -285,13 +341,7 @@ def _balance_row(item: Frame) -> BalanceRow:
     )
 
 
-MARGIN_TYPES = {"cross": False, "crossed": False, "isolated": True}
-
-
 def _position_row(item: Frame) -> PositionRow:
-    margin_type = str(item.get("mt", "cross")).lower()
-    if margin_type not in MARGIN_TYPES:
-        raise ParseError(f"unknown margin type {item.get('mt')!r}")
     asset = item.get("ma")
     return PositionRow(
         symbol=Symbol(word(item["s"])),
@@ -300,7 +350,7 @@ def _position_row(item: Frame) -> PositionRow:
         entry_price=number(item["ep"]),
         break_even_price=number(item["bep"]) if item.get("bep") not in (None, "") else None,
         realised_pnl=number_or_zero(item.get("cr")),
-        isolated=MARGIN_TYPES[margin_type],
+        isolated=isolated_of(item.get("mt", "cross")),
         isolated_wallet=number_or_zero(item.get("iw")),
         margin_asset=Asset(word(asset)) if asset else None,
     )
@@ -340,7 +390,7 @@ def _order_trade_update(row: Frame, raw: bytes) -> Event:
         realised_pnl=number_or_zero(order.get("rp")),
         reduce_only=order.get("R") is True,
         maker=order.get("m") is True,
-        expiry_reason=str(order.get("er", "0")),
+        expiry_reason=str(order.get("er") or "0"),
     )
 
 
@@ -385,9 +435,9 @@ def _account_config(row: Frame, raw: bytes) -> Event:
         raise ParseError("ACCOUNT_CONFIG_UPDATE with neither ac nor ai")
     return AccountConfigUpdate(
         event_time_ms=whole(row["E"]),
-        symbol=Symbol(word(symbol["s"])) if symbol else None,
-        leverage=whole(symbol["l"]) if symbol else None,
-        multi_assets=account["j"] is True if account else None,
+        symbol=Symbol(word(symbol["s"])) if symbol is not None else None,
+        leverage=whole(symbol["l"]) if symbol is not None else None,
+        multi_assets=flag(account["j"]) if account is not None else None,
     )
 
 
@@ -405,7 +455,7 @@ def _algo_update(row: Frame, raw: bytes) -> Event:
         trigger_price=number_or_zero(order.get("tp")),
         quantity=number_or_zero(order.get("q")),
         order_id=whole(resulting) if resulting is not None else None,
-        reject_reason=str(order.get("rm", "")),
+        reject_reason=str(order.get("rm") or ""),
     )
 
 
