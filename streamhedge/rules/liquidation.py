@@ -58,9 +58,7 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
     if held == 0:
         return LadderVerdict(LadderStep.CLEAR, None, None, None, None, None, "", None)
     free = free_margin(view)
-    notional = held * view.mark_price
-    own = distance_of_size(free=free, notional=notional, brackets=view.instrument.brackets)
-    joint = own if view.isolated or not view.others else _joint(view, free, notional)
+    own, joint = _readings(view, free=free, held=held)
     reading = min(own, joint)
     step = _step(view, reading)
     price = view.mark_price * (ONE + own)
@@ -70,6 +68,13 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
         )
     target, draft, hold = _cut(view, step, free=free, held=held, own_fired=own <= view.ladder.reduce)
     return LadderVerdict(step, price, own, joint, target, draft, hold, _remedy(view))
+
+
+def _readings(view: HedgeView, *, free: Decimal, held: Decimal) -> tuple[Decimal, Decimal]:
+    """Return own and joint distance of a short of this size."""
+    notional = held * view.mark_price
+    own = distance_of_size(free=free, notional=notional, brackets=view.instrument.brackets)
+    return own, own if view.isolated or not view.others else _joint(view, free, notional)
 
 
 def _joint(view: HedgeView, free: Decimal, notional: Decimal) -> Decimal:
@@ -120,6 +125,10 @@ def _cut(
         return None, None, "doubt" if view.doubt_orders else "small"
     market = step is LadderStep.CLOSE or view.zero_fills >= ZERO_FILLS_TO_MARKET
     quantity = slice_quantity(view, size, market=market)
+    if quantity == 0:
+        return None, None, "small"
+    if not _raises_reading(view, quantity, free=free, held=held, own_fired=own_fired):
+        return None, None, "useless"
     draft = IntentDraft(
         symbol=view.params.symbol,
         side=Side.BUY,
@@ -149,6 +158,16 @@ def _may_cut(view: HedgeView, *, own_fired: bool) -> str:
     if view.now_ns < view.retry_after_ns and view.zero_fills == 0:
         return "retry"
     return "" if own_fired or _is_largest(view) else "joint"
+
+
+def _raises_reading(view: HedgeView, quantity: Decimal, *, free: Decimal, held: Decimal, own_fired: bool) -> bool:
+    """Return whether the reading that fired is higher after a fill at the mark: below that a cut only costs its fee."""
+    left = held - quantity
+    if left <= 0:
+        return True
+    fee = quantity * view.mark_price * view.instrument.taker_fee_rate
+    before, after = _readings(view, free=free, held=held), _readings(view, free=free - fee, held=left)
+    return after[0] > before[0] if own_fired else after[1] > before[1]
 
 
 def _is_largest(view: HedgeView) -> bool:
