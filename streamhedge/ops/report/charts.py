@@ -5,6 +5,7 @@ Every series holds at most ``POINTS_MOST`` points and keeps its peaks. Steps, no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,8 +21,10 @@ from streamhedge.rules.params import HedgeParams
 
 POINTS_MOST = 2_000
 MARKERS_MOST = 500
-NAKED_FLOOR = Decimal(1)
-"""Naked USD below this is drawn at it: a log axis has no zero."""
+FLOOR = Decimal(1)
+"""Naked USD, or a distance in percent, below this is drawn at it: a log axis has no zero."""
+ROUND = [digit * 10**power if power >= 0 else digit / 10**-power for power in range(-2, 6) for digit in (1, 2, 5)]
+"""Ticks of a log axis that spans less than a few decades."""
 
 Trace = dict[str, Any]
 CAUSE_COLOURS = {
@@ -135,13 +138,19 @@ def _level(value: Decimal, words: str, colour: str, *, dash: str = "dash") -> tu
     """Return a horizontal line across the chart and its label."""
     line = {
         **{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": float(value), "y1": float(value)},
-        **{"line": {"color": colour, "width": 1.5, "dash": dash}, "layer": "below"},
+        **{"line": {"color": colour, "width": 1.5, "dash": dash}, "layer": "between"},
     }
     label = {
         **{"xref": "paper", "x": 1, "xanchor": "right", "y": float(value), "yanchor": "bottom", "showarrow": False},
-        **{"text": words, "font": {"size": 11, "color": colour}},
+        **{"text": words, "font": {"size": 11, "color": colour}, "bgcolor": "--card", "borderpad": 1},
     }
     return line, label
+
+
+def _draw_levels(layout: dict[str, Any], levels: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Put lines on a log axis: a shape stands at the value itself, an annotation at its logarithm."""
+    layout["shapes"] = [line for line, _ in levels]
+    layout["annotations"] = [{**label, "y": math.log10(label["y"])} for _, label in levels]
 
 
 def _axes(title: str, **more: Any) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _float_and_short(hedge: HedgeParams, samples: Sequence[Sample], happenings: 
     traces: list[Trace] = []
     if samples:
         traces = [
-            _steps("float", samples, lambda at: at.float_quantity, "--blue", width=3, unit=hedge.asset),
+            _steps("float", samples, lambda at: at.float_quantity, "--blue", width=5, unit=hedge.asset),
             _steps("short", samples, lambda at: -at.position, "--orange", unit=hedge.asset),
             _steps("target short", samples, lambda at: -at.target, "--ink", dash="dot", width=1.5, unit=hedge.asset),
         ]
@@ -189,7 +198,7 @@ def _float_and_short(hedge: HedgeParams, samples: Sequence[Sample], happenings: 
 
 def _naked(history: History, hedge: HedgeParams, samples: Sequence[Sample]) -> Chart:
     def height(sample: Sample) -> Decimal | None:
-        return None if sample.mark_price is None else max(sample.naked_usd, NAKED_FLOOR)
+        return None if sample.mark_price is None else max(sample.naked_usd, FLOOR)
 
     known = [sample for sample in samples if sample.mark_price is not None]
     traces: list[Trace] = []
@@ -203,9 +212,7 @@ def _naked(history: History, hedge: HedgeParams, samples: Sequence[Sample]) -> C
         levels = [_level(hedge.band, f"band {hedge.band:,f} USD", "--green")]
         if limits is not None:
             levels.append(_level(limits.max_naked, f"max_naked {limits.max_naked:,f} USD", "--red"))
-        # A shape stands at the value itself, an annotation on a log axis at its logarithm.
-        layout["shapes"] = [line for line, _ in levels]
-        layout["annotations"] = [{**label, "y": float(Decimal(str(label["y"])).log10())} for _, label in levels]
+        _draw_levels(layout, levels)
     return Chart(
         name="naked",
         title="Net exposure",
@@ -221,13 +228,19 @@ def _cause(cause: str, points: Sequence[Sample], height: Callable[[Sample], Deci
     """Return the stretches in which a cause was in force, each from its sample to the next."""
     x: list[str] = []
     y: list[float | None] = []
+    dots: list[int] = []
+    before = ""
     for sample, after in zip(points, [*points[1:], points[-1]], strict=True):
         if sample.cause == cause:
             value = _number(height(sample), 2)
             x += [clock(sample.recv_ns), clock(after.recv_ns), clock(after.recv_ns)]
             y += [value, value, None]
+            # A dot where it begins: some causes last a millisecond, and a line that short cannot be seen.
+            dots += [0 if before == cause else 7, 0, 0]
+        before = sample.cause
     return {
-        **{"type": "scatter", "mode": "lines", "name": shown(cause.replace("_", " ")), "x": x, "y": y},
+        **{"type": "scatter", "mode": "lines+markers", "name": shown(cause.replace("_", " ")), "x": x, "y": y},
+        "marker": {"color": CAUSE_COLOURS.get(cause, OTHER_CAUSE), "size": dots, "opacity": 1},
         "line": {"color": CAUSE_COLOURS.get(cause, OTHER_CAUSE), "width": 4, "shape": "hv"},
         "hoverinfo": "name",
     }
@@ -241,7 +254,7 @@ def _distance(
 
     known = [sample for sample in samples if sample.distance is not None or sample.joint_distance is not None]
     traces: list[Trace] = []
-    layout = _axes("% of the mark price", rangemode="tozero", ticksuffix=" %")
+    layout = _axes("% of the mark price, log scale", type="log", tickvals=ROUND, ticksuffix=" %")
     if known and history.policy is not None:
         ladder = history.policy.ladder
         # Without a position there is no distance: the line breaks there.
@@ -260,8 +273,12 @@ def _distance(
             _level(ladder.reduce * 100, f"reduce {ladder.reduce * 100:.0f} %", "--orange"),
             _level(ladder.close * 100, f"close {ladder.close * 100:.0f} %", "--red", dash="solid"),
         ]
-        layout["shapes"] = [line for line, _ in levels]
-        layout["annotations"] = [{**label, "yanchor": "top"} for _, label in levels]
+        _draw_levels(layout, levels)
+        reach = [
+            _percent(value) or FLOOR for at in known for value in (at.distance, at.joint_distance) if value is not None
+        ]
+        lowest, highest = max(FLOOR, min(*reach, ladder.close * 60)), max(*reach, ladder.warn * 120)
+        layout["yaxis"]["range"] = [float(lowest.log10()) - 0.03, float(highest.log10()) + 0.05]
     return Chart(
         name="distance",
         title="Liquidation distance and the ladder",
@@ -274,7 +291,7 @@ def _distance(
 
 
 def _percent(value: Decimal | None) -> Decimal | None:
-    return None if value is None else value * 100
+    return None if value is None else max(FLOOR, value * 100)
 
 
 def _price(hedge: HedgeParams, samples: Sequence[Sample], orders: dict[ClientOrderId, Order]) -> Chart:
@@ -347,6 +364,13 @@ def _latency(history: History, hedge: HedgeParams, orders: dict[ClientOrderId, O
     ):
         for trace in _markers(name, points, colour, shape, size=9):
             traces.append({**trace, "hovertemplate": "%{y:.2f} ms  %{text}"})
+    layout = _axes("ms, log scale", type="log", tickvals=ROUND)
+    known = [height for _, height, _ in (*answered, *filled) if height is not None and height > 0]
+    if known:
+        # At least a decade, or the axis would show a single number.
+        lowest, highest = math.log10(min(known)), math.log10(max(known))
+        half = max((highest - lowest) / 2 + 0.1, 0.5)
+        layout["yaxis"]["range"] = [(lowest + highest) / 2 - half, (lowest + highest) / 2 + half]
     return Chart(
         name="latency",
         title="Latency",
@@ -354,7 +378,7 @@ def _latency(history: History, hedge: HedgeParams, orders: dict[ClientOrderId, O
         "them. When the first byte left is not in a recording: the run's summary says it (event_to_sent_ms).",
         empty="no order was answered or filled in this recording",
         traces=traces,
-        layout=_axes("ms, log scale", type="log", dtick=1),
+        layout=layout,
     )
 
 

@@ -15,9 +15,17 @@
     return part;
   };
 
+  const second = 1000;
+  const times = [
+    { dtickrange: [null, second], value: "%H:%M:%S.%L\n%Y-%m-%d" },
+    { dtickrange: [second, 60 * second], value: "%H:%M:%S\n%Y-%m-%d" },
+    { dtickrange: [60 * second, 86400 * second], value: "%H:%M\n%Y-%m-%d" },
+    { dtickrange: [86400 * second, null], value: "%Y-%m-%d" },
+  ];
+
   const axis = () => ({
     gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--line"), tickcolor: colour("--line"),
-    automargin: true, fixedrange: false,
+    fixedrange: false,
   });
 
   const layoutOf = (chart) => {
@@ -26,14 +34,15 @@
       ...own,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--soft") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: narrow.matches ? 8 : 16, r: 8, t: 8, b: 8 },
+      // The same margins everywhere: what stands above each other happened at the same time.
+      margin: { l: narrow.matches ? 58 : 78, r: 10, t: 8, b: 52 },
       hovermode: "closest",
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") }, namelength: -1, align: "left" },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour("--ink") } },
       showlegend: true,
       dragmode: "zoom",
-      xaxis: { ...axis(), type: "date", range: chart.range, hoverformat: "%H:%M:%S.%L", title: { text: "time, UTC" } },
-      yaxis: { ...axis(), ...own.yaxis },
+      xaxis: { ...axis(), type: "date", range: chart.range, hoverformat: "%H:%M:%S.%L", tickformatstops: times, title: { text: "UTC", standoff: 4 } },
+      yaxis: { ...axis(), ...own.yaxis, title: { ...own.yaxis.title, standoff: 8 } },
     };
   };
 

@@ -14,7 +14,7 @@ from importlib import import_module, resources
 from typing import Any
 
 from streamhedge.domain.order import Order
-from streamhedge.domain.values import NS_PER_SECOND, ZERO, ClientOrderId
+from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, ClientOrderId
 from streamhedge.errors import ConfigError
 from streamhedge.live.status import slippage_basis_points
 from streamhedge.ops.report.charts import CAUSE_COLOURS, OTHER_CAUSE, Chart, charts_of, clock, shown, waited_ms
@@ -96,7 +96,8 @@ def _chart(chart: Chart, symbol: str, history: History, drawn: list[dict[str, An
             f'<figure>{title}</figcaption>\n<p class="empty" id="empty-{chart.name}">{shown(chart.empty)}</p></figure>'
         )
     place = f"plot-{chart.name}-{len(drawn)}"
-    span = [clock(history.first_ns), clock(history.last_ns)]
+    margin_ns = (history.last_ns - history.first_ns) // 60 + NS_PER_MS
+    span = [clock(history.first_ns - margin_ns), clock(history.last_ns + margin_ns)]
     drawn.append({"id": place, "range": span, "traces": chart.traces, "layout": chart.layout})
     return (
         f'<figure>{title}<p class="says">{shown(chart.says)}</p></figcaption>\n'
@@ -194,16 +195,17 @@ def _figures(history: History) -> str:
         (
             "least liquidation distance",
             distance,
-            f"{totals.venue_closes} closes by the venue, {totals.liquidations} liquidations",
+            f"closes by the venue: {totals.venue_closes}, liquidations: {totals.liquidations}",
         ),
         ("event to answer", _percentiles(answered), f"{len(answered)} orders, p50 / p99"),
         ("event to filled", _percentiles(filled), f"{len(filled)} orders, p50 / p99"),
         ("funding", f"{totals.funding:+,.2f} USDT", "+ received, − paid"),
         ("fees", f"{totals.fees:,.2f} USDT", f"realised {totals.realised_pnl:+,.2f} USDT on the short"),
+        ("reconnects", f"{history.counts['reconnect']}", f"silent streams: {history.counts['silent']}"),
         (
             "not understood",
             f"{totals.quarantined}",
-            f"frames set aside; {totals.adoptions} figures adopted from the venue",
+            f"frames set aside; figures adopted: {totals.adoptions}",
         ),
     ]
     cells = "".join(

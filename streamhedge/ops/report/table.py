@@ -1,4 +1,4 @@
-"""The samples as CSV (RFC 4180): exact figures, UTC times, one row for each sample of each hedge."""
+"""The samples as CSV (RFC 4180): UTC times, exact figures (quotients to 8 places), one row for each sample of each hedge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def csv_text(history: History) -> str:
                 (
                     *(utc(sample.recv_ns), symbol, _text(sample.float_quantity), _text(sample.position)),
                     *(_text(sample.target), _text(sample.naked_usd), sample.cause, _text(sample.mark_price)),
-                    *(_text(sample.liquidation_price), _text(sample.distance), _text(sample.joint_distance)),
+                    *(_ratio(sample.liquidation_price), _ratio(sample.distance), _ratio(sample.joint_distance)),
                     *(_text(sample.funding_usd), _text(sample.fees_usd), sample.trading_state, sample.book_status),
                 )
             )
@@ -42,3 +42,8 @@ def csv_text(history: History) -> str:
 
 def _text(value: Decimal | None) -> str:
     return "" if value is None else plain_text(value)
+
+
+def _ratio(value: Decimal | None) -> str:
+    """Write what came out of a division: its digits beyond the eighth place say nothing."""
+    return "" if value is None else plain_text(round(value, 8))
