@@ -120,7 +120,7 @@ def test_two_zero_fills_take_a_cut_to_market() -> None:
 def test_one_raise_in_doubt_does_not_disarm_the_ladder() -> None:
     # HEDGING §1: q = -9 confirmed, SELL 1 in doubt, the ladder wants -6: the gap is 3 or 4, BUY 3
     doubtful = {"position": D(-9), "pending_low": D(-1), "open_orders": 1, "doubt_orders": 1}
-    draft = cut_of(replace(seen_at("76500.0", **doubtful), wallet=D(224_650)))
+    draft = cut_of(replace(seen_at("76500.0", **doubtful), wallet=D(224_950)))
     assert (draft.target, draft.quantity) == (D("-6.000"), D("3.000"))
 
 
