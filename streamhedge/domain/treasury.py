@@ -90,6 +90,34 @@ def book_trade(
         )
 
 
+def repeats(held: FloatTrade, request: TradeRequest, *, stood: Decimal | None = None) -> bool:
+    """Return whether a request says again what is booked under its id; if not, it is another trade with a used id.
+
+    Everything the person said counts, the reason too. What was left to the program does not: a price that was not said
+    was the mark of that moment, so the booked price stands in for it, and today's mark never makes a repetition a new
+    trade. Hence two buys of the same USD differ only if one said a price, or the BTC received, that the other did not get.
+
+    Args:
+        held: What is booked under the request's id.
+        request: What is asked now.
+        stood: For `set` and `set-usd`: the float, or the USD, right before ``held`` was booked. None: not known, and
+            then a `set` is never taken for a repetition.
+    """
+    if held.kind is not request.kind or held.reason != request.reason:
+        return False
+    if request.kind is _KIND.VOID:
+        return held.voids == request.voids
+    if held.asset != request.asset or request.price not in (None, held.price):
+        return False
+    if request.kind in (_KIND.SET, _KIND.SET_USD) and stood is None:
+        return False
+    if not request.amount.is_finite() or held.price <= 0:
+        return False
+    before = stood if stood is not None else ZERO
+    with exact():
+        return (held.quantity, held.usd) == _amounts(request, held.price, float_quantity=before, usd=before)
+
+
 def _amounts(
     request: TradeRequest, price: Decimal, *, float_quantity: Decimal, usd: Decimal
 ) -> tuple[Decimal, Decimal]:

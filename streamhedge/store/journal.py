@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import os
 import re
 import stat
@@ -55,7 +56,7 @@ class Disk(Protocol):
         """Return an unbuffered binary file, new, readable by us alone."""
 
 
-def open_new(path: Path) -> BinaryIO:
+def open_new(path: Path) -> io.FileIO:
     """Create a file of ours: 0600, never through a link, never over another."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)

@@ -1,18 +1,24 @@
 """The ledger: what we meant. SQLite; float trades, intents, orders, fills, funding, states, epochs.
 
-Two connections. The loop's one (WAL, synchronous NORMAL) commits intents and rows in tens of microseconds and survives
-any death of the process. The durable one (synchronous FULL) writes float trades, latches and epochs off the loop.
+Three connections. The loop's one (WAL, synchronous NORMAL) commits intents and rows in tens of microseconds and survives
+any death of the process. The durable one (synchronous FULL) writes float trades, latches and epochs off the loop. The
+reading one sees what is committed. None of them folds the log into the file by itself: ``checkpoint`` does, in a thread.
 A float trade id is booked once; a client order id is committed once; after a failed commit nothing has happened.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import secrets
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +28,11 @@ from streamhedge.domain.canonical import from_plain, to_plain
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
-from streamhedge.domain.values import TradeId
-from streamhedge.errors import CommandError, LedgerUnwritable
+from streamhedge.domain.treasury import IN_USD
+from streamhedge.domain.values import NS_PER_MS, ZERO, TradeId, exact
+from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
+from streamhedge.store.journal import open_new
+from streamhedge.store.tables import tables_of
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -41,59 +50,98 @@ CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 
 
 class Ledger:
-    """One account's books in one file."""
+    """One account's books in one file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; made 0600 in a folder 0700 when it is not there.
+        read_only: For commands that only look: nothing is made, every write is refused.
+
+    Raises:
+        LedgerUnwritable: it cannot be opened, is not ours alone, or is of a newer program.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600))
-            self._loop = self._connect("NORMAL")
-            self._durable = self._connect("FULL")
-        except (OSError, sqlite3.Error) as error:
-            raise LedgerUnwritable(f"ledger {path} cannot be opened: {error}; nothing was started") from error
         self._durable_lock = threading.Lock()
         self._epoch = 0
-        self._prepare()
+        try:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                if not os.path.lexists(path):
+                    open_new(path).close()
+            _check_ours_alone(path)
+            mode = "ro" if read_only else "rw"
+            self._loop = self._connect("NORMAL", mode)
+            self._durable = self._connect("FULL", mode)
+            self._reading = self._connect("NORMAL", mode)
+            self._reading.execute("PRAGMA query_only=1")
+            self._prepare(read_only=read_only)
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerUnwritable(
+                f"ledger {path} cannot be opened: {error}; nothing was started. Repair the disk or the permissions, or "
+                "restore the file from a backup"
+            ) from error
         self.instance = self._about("instance", secrets.token_hex(4))
 
-    def _connect(self, synchronous: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
-        connection.execute("PRAGMA journal_mode=WAL")
+    def _connect(self, synchronous: str, mode: str) -> sqlite3.Connection:
+        # isolation_level None: transactions are ours alone, BEGIN IMMEDIATE … COMMIT in ``_writing``.
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=2.0,
+        )
+        if mode == "rw":
+            (kind,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            if kind != "wal":
+                raise sqlite3.OperationalError(f"this file system keeps no write-ahead log (journal mode {kind})")
         connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
         return connection
 
-    def _prepare(self) -> None:
-        try:
-            (version,) = self._durable.execute("PRAGMA user_version").fetchone()
-            if version not in (0, SCHEMA_VERSION):
-                raise LedgerUnwritable(
-                    f"ledger {self.path} has version {version}, this program knows {SCHEMA_VERSION}: use the newer "
-                    "program, or another --state-dir"
-                )
+    def _prepare(self, *, read_only: bool) -> None:
+        (version,) = self._durable.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION) or (read_only and version == 0):
+            raise sqlite3.DatabaseError(
+                f"it has version {version}, this program knows {SCHEMA_VERSION}: use the program that wrote it, or "
+                "another --state-dir"
+            )
+        if not read_only:
             self._durable.executescript(SCHEMA)
             self._durable.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        except sqlite3.Error as error:
-            raise LedgerUnwritable(f"ledger {self.path}: {error}; restore it from a backup") from error
 
     def _about(self, key: str, first: str) -> str:
-        with self._writing(self._durable) as write:
-            write.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, first))
-        (value,) = self._durable.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
-        return str(value)
+        found = self._rows("SELECT value FROM about WHERE key = ?", key)
+        if not found:
+            with self._durable_lock, self._writing(self._durable) as write:
+                write.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, first))
+            found = self._rows("SELECT value FROM about WHERE key = ?", key)
+        return str(found[0][0])
 
     @contextmanager
     def _writing(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        """Commit what the block writes, or nothing of it, whatever the block raises."""
         try:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            if not isinstance(error, (sqlite3.Error, OSError)):
+                raise
             raise LedgerUnwritable(
                 f"ledger {self.path}: {error}; nothing was written. Free or repair the disk, then restart"
+            ) from error
+
+    def _rows(self, sql: str, *values: object) -> list[Any]:
+        try:
+            return self._reading.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerUnwritable(
+                f"ledger {self.path} cannot be read: {error}; repair it or restore a backup"
             ) from error
 
     # ------------------------------------------------------------ durable, off the loop
@@ -116,15 +164,14 @@ class Ledger:
 
     def last_epoch(self) -> dict[str, Any] | None:
         """Return the run before this one, None at the first."""
-        found = self._durable.execute(
-            "SELECT number, started_ms, boot_id, version, ended FROM epoch WHERE number < ? ORDER BY number DESC",
-            (self._epoch or 2**60,),
-        ).fetchone()
-        names = ("number", "started_ms", "boot_id", "version", "ended")
-        return dict(zip(names, found, strict=True)) if found is not None else None
+        before = [row for row in self.epochs() if self._epoch == 0 or row["number"] < self._epoch]
+        return before[-1] if before else None
 
     def record_float_trade(self, trade: FloatTrade) -> bool:
         """Book a float trade, durable when this returns; True when new, False when it stood there already.
+
+        The same trade is one with the same content; only the time of booking may differ. Whether a *request* says again
+        what is booked, its price left to the mark, is for ``treasury.repeats`` to judge before it becomes a trade.
 
         Raises:
             CommandError: the id stands for another trade; nothing was changed.
@@ -133,7 +180,7 @@ class Ledger:
         with self._durable_lock:
             held = self.float_trade(trade.trade_id)
             if held is not None:
-                if _same_trade(held, trade):
+                if replace(held, time_ms=trade.time_ms) == trade:
                     return False
                 raise CommandError(
                     f"float trade {trade.trade_id} is already booked as {held.kind.value} {held.quantity:+f} "
@@ -188,72 +235,182 @@ class Ledger:
 
     # ------------------------------------------------------------ reading
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """Return every run, oldest first: number, started_ms, boot_id, version, ended (None: killed, or running)."""
+        names = ("number", "started_ms", "boot_id", "version", "ended")
+        rows = self._rows(f"SELECT {', '.join(names)} FROM epoch ORDER BY number")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
     def float_trade(self, trade_id: TradeId) -> FloatTrade | None:
         """Return one float trade."""
-        found = self._durable.execute("SELECT body FROM float_trade WHERE trade_id = ?", (trade_id,)).fetchone()
-        return from_plain(FloatTrade, orjson.loads(found[0])) if found is not None else None
+        found = self._rows("SELECT body FROM float_trade WHERE trade_id = ?", trade_id)
+        return from_plain(FloatTrade, orjson.loads(found[0][0])) if found else None
 
     def float_trades(self) -> list[FloatTrade]:
         """Return all float trades in the order they were booked."""
-        rows = self._durable.execute("SELECT body FROM float_trade ORDER BY position").fetchall()
+        rows = self._rows("SELECT body FROM float_trade ORDER BY position")
         return [from_plain(FloatTrade, orjson.loads(body)) for (body,) in rows]
+
+    def intents(self, since_ms: int | None = None, until_ms: int | None = None) -> list[Order]:
+        """Return every order ever committed as it stands now, in the order they were decided.
+
+        Args:
+            since_ms: Decided at or after this time.
+            until_ms: Decided before this time.
+        """
+        rows = self._rows(
+            "SELECT body FROM intent WHERE decided_ns >= ? AND decided_ns < ? ORDER BY decided_ns, rowid",
+            -(2**63) if since_ms is None else since_ms * NS_PER_MS,
+            2**63 - 1 if until_ms is None else until_ms * NS_PER_MS,
+        )
+        return [from_plain(Order, orjson.loads(body)) for (body,) in rows]
 
     def open_orders(self) -> list[Order]:
         """Return the orders whose end we never learnt."""
         marks = ",".join("?" * len(OPEN_STATUSES))
-        rows = self._durable.execute(
-            f"SELECT body FROM intent WHERE status IN ({marks}) ORDER BY decided_ns",
-            [status.value for status in OPEN_STATUSES],
-        ).fetchall()
+        rows = self._rows(
+            f"SELECT body FROM intent WHERE status IN ({marks}) ORDER BY decided_ns, rowid",
+            *[status.value for status in OPEN_STATUSES],
+        )
         return [from_plain(Order, orjson.loads(body)) for (body,) in rows]
 
     def client_order_ids(self, *, epoch: int | None = None) -> list[str]:
         """Return every client order id ever committed, or those of one run."""
-        if epoch is None:
-            rows = self._durable.execute("SELECT client_order_id FROM intent ORDER BY decided_ns").fetchall()
-        else:
-            rows = self._durable.execute(
-                "SELECT client_order_id FROM intent WHERE epoch = ? ORDER BY decided_ns", (epoch,)
-            ).fetchall()
+        rows = self._rows(
+            "SELECT client_order_id FROM intent WHERE epoch = COALESCE(?, epoch) ORDER BY decided_ns, rowid", epoch
+        )
         return [name for (name,) in rows]
 
     def rows(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the rows of one kind (fill, funding, venue_close)."""
-        found = self._durable.execute("SELECT key, body FROM row WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
+        found = self._rows("SELECT key, body FROM row WHERE kind = ? ORDER BY rowid", kind)
         return [(key, orjson.loads(body)) for key, body in found]
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return every latch."""
-        return {key: orjson.loads(body) for key, body in self._durable.execute("SELECT key, body FROM state")}
+        return {key: orjson.loads(body) for key, body in self._rows("SELECT key, body FROM state ORDER BY key")}
+
+    def stood_before(self, trade: FloatTrade) -> Decimal:
+        """Return what the trades booked before one amount to: USD for the `-usd` kinds, else its asset's float."""
+        total = ZERO
+        with exact():
+            for earlier in self.float_trades():
+                if earlier.trade_id == trade.trade_id:
+                    break
+                if trade.kind in IN_USD:
+                    total += earlier.usd
+                elif earlier.asset == trade.asset:
+                    total += earlier.quantity
+        return total
+
+    # ------------------------------------------------------------ keeping
 
     def verify(self) -> list[str]:
-        """Return what SQLite finds wrong with the file; empty when nothing."""
-        found = [row[0] for row in self._durable.execute("PRAGMA integrity_check")]
-        return [] if found == ["ok"] else found
+        """Return what is wrong with the file; empty when nothing. Reads all of it: for a thread, or another process."""
+        try:
+            found = [str(row[0]) for row in self._reading.execute("PRAGMA integrity_check")]
+        except sqlite3.Error as error:
+            return [str(error)]
+        if found != ["ok"]:
+            return found
+        return self._unreadable()
+
+    def _unreadable(self) -> list[str]:
+        """Return the rows that SQLite holds well and we cannot read."""
+        wrong = []
+        kinds: tuple[tuple[str, str, Any], ...] = (
+            ("float_trade", "trade_id", FloatTrade),
+            ("intent", "client_order_id", Order),
+        )
+        for table, key, kind in kinds:
+            for name, body in self._rows(f"SELECT {key}, body FROM {table}"):
+                try:
+                    from_plain(kind, orjson.loads(body))
+                except (ValueError, TypeError, KeyError, AttributeError) as error:
+                    wrong.append(f"{table} {name}: {error}")
+        for table in ("row", "state"):
+            for name, body in self._rows(f"SELECT key, body FROM {table}"):
+                try:
+                    orjson.loads(body)
+                except ValueError as error:
+                    wrong.append(f"{table} {name}: {error}")
+        return wrong
 
     def backup(self, path: Path) -> None:
-        """Copy the ledger while it is in use; refuses to overwrite."""
-        if path.exists():
-            raise CommandError(f"{path} exists; name a new file")
-        with sqlite3.connect(path) as target:
-            self._durable.backup(target)
-        os.chmod(path, 0o600)
+        """Copy the ledger while it is in use; for a thread, or another process.
+
+        Raises:
+            CommandError: the file exists; nothing was written.
+            StoreError: the disk refused; no half of a copy is left.
+        """
+        try:
+            open_new(path).close()
+        except FileExistsError as error:
+            raise CommandError(f"{path} exists; name a new file") from error
+        except OSError as error:
+            raise StoreError(f"backup {path}: {error.strerror}; nothing was written") from error
+        try:
+            with closing(sqlite3.connect(path)) as target:
+                self._reading.backup(target)
+        except sqlite3.Error as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(f"backup {path}: {error}; no copy was made") from error
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write float trades, orders, fills and funding as CSV, times in UTC (ISO 8601), one file each.
+
+        Args:
+            folder: Where to; made when it is not there.
+
+        Returns:
+            The files.
+
+        Raises:
+            CommandError: one of them exists; nothing was written.
+            StoreError: the disk refused.
+        """
+        tables = tables_of(self.float_trades(), self.intents(), self.rows("fill"), self.rows("funding"))
+        paths = {folder / f"{name}.csv": table for name, table in tables.items()}
+        for path in paths:
+            if os.path.lexists(path):
+                raise CommandError(f"{path} exists; name another folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path, table in paths.items():
+                with io.TextIOWrapper(io.BufferedWriter(open_new(path)), encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows(table)
+        except OSError as error:
+            raise StoreError(f"export to {folder}: {error.strerror or error}; the export is not whole") from error
+        return list(paths)
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file; for a thread, at a quiet time."""
-        with self._durable_lock:
-            self._durable.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        """Fold the write-ahead log into the file; for a thread, at a quiet time.
+
+        Raises:
+            LedgerUnwritable: the disk refused; what was committed stays committed.
+        """
+        try:
+            with self._durable_lock:
+                self._durable.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            raise LedgerUnwritable(f"ledger {self.path}: checkpoint: {error}") from error
 
     def close(self) -> None:
-        """Close both connections."""
-        self._loop.close()
-        self._durable.close()
+        """Close the connections; the last one folds the log into the file."""
+        for connection in (self._reading, self._loop, self._durable):
+            connection.close()
 
 
-def _same_trade(held: FloatTrade, trade: FloatTrade) -> bool:
-    """A retry carries the same words; the time of booking and a defaulted price may differ."""
-    same = (held.kind, held.asset, held.voids) == (trade.kind, trade.asset, trade.voids)
-    return same and (held.quantity == trade.quantity or (held.usd == trade.usd and trade.usd != 0))
+def _check_ours_alone(path: Path) -> None:
+    """Refuse a ledger that somebody else could change (FAULTS X8)."""
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is a link or no file; name the file itself")
+    for name, about in ((path, found), (path.parent, os.stat(path.parent))):
+        if about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OSError(
+                f"{name} is not ours alone (owner {about.st_uid}, mode {about.st_mode & 0o777:o}): chmod go-w it, or chown it"
+            )
 
 
 def _dumps(fields: object) -> str:

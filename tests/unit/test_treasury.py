@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from streamhedge.domain.events import FloatTrade, FloatTradeKind
-from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade
+from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, repeats
 from streamhedge.domain.values import Asset, TradeId
 from streamhedge.errors import CommandError
 
@@ -100,3 +100,65 @@ def test_a_void_of_nothing_or_of_a_void_is_refused() -> None:
     undone = book(ask(FloatTradeKind.VOID, "0", trade_id=TradeId("ft-2")), original=bought)
     with pytest.raises(CommandError, match="itself a void"):
         book(ask(FloatTradeKind.VOID, "0", trade_id=TradeId("ft-3")), original=undone)
+
+
+# ---------------------------------------------------------------- the same id again
+
+KINDS = [
+    kind for kind in FloatTradeKind if kind not in (FloatTradeKind.VOID, FloatTradeKind.SET, FloatTradeKind.SET_USD)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_words_repeat_the_trade_whatever_the_mark_is_now(kind: FloatTradeKind) -> None:
+    held = book(ask(kind, "1.5"))
+    assert repeats(held, ask(kind, "1.50"))
+    assert not repeats(held, ask(kind, "1.6"))
+    assert not repeats(held, ask(kind, "1.5", reason="another"))
+    assert not repeats(held, ask(kind, "1.5", asset=Asset("ETH")))
+    assert not repeats(held, ask(kind, "NaN"))
+
+
+def test_another_kind_with_the_same_figures_is_another_trade() -> None:
+    assert not repeats(book(ask(FloatTradeKind.SELL, "1")), ask(FloatTradeKind.WITHDRAW, "1"))
+    assert not repeats(book(ask(FloatTradeKind.DEPOSIT, "1")), ask(FloatTradeKind.SET, "11"))
+
+
+def test_a_buy_of_the_same_usd_repeats_unless_a_price_was_said_that_it_did_not_get() -> None:
+    at_the_mark = book(ask(FloatTradeKind.BUY, "10000"))
+    assert repeats(at_the_mark, ask(FloatTradeKind.BUY, "10000"))
+    assert repeats(at_the_mark, ask(FloatTradeKind.BUY, "10000", price=D("67121.4")))
+    assert not repeats(at_the_mark, ask(FloatTradeKind.BUY, "10000", price=D("67121.5")))
+    said = book(ask(FloatTradeKind.BUY, "10000", price=D(67000)))
+    assert repeats(said, ask(FloatTradeKind.BUY, "10000", price=D(67000)))
+    assert not repeats(said, ask(FloatTradeKind.BUY, "10000", price=D(67001)))
+
+
+def test_the_btc_received_is_part_of_a_buy() -> None:
+    received = book(ask(FloatTradeKind.BUY, "10000", quantity=D("0.1488")))
+    assert repeats(received, ask(FloatTradeKind.BUY, "10000", quantity=D("0.14880000")))
+    assert not repeats(received, ask(FloatTradeKind.BUY, "10000", quantity=D("0.1489")))
+    assert not repeats(received, ask(FloatTradeKind.BUY, "10001", quantity=D("0.1488")))
+    assert not repeats(received, ask(FloatTradeKind.BUY, "10000"))
+    assert not repeats(book(ask(FloatTradeKind.BUY, "10000")), ask(FloatTradeKind.BUY, "10000", quantity=D("0.1488")))
+
+
+def test_a_buy_of_as_many_usd_as_the_btc_it_booked_is_another_trade() -> None:
+    held = book(ask(FloatTradeKind.BUY, "10000", quantity=D(1), price=D(67000)))
+    assert not repeats(held, ask(FloatTradeKind.BUY, "1"))
+
+
+@pytest.mark.parametrize(("kind", "stood"), [(FloatTradeKind.SET, D(10)), (FloatTradeKind.SET_USD, D(500_000))])
+def test_a_set_repeats_when_it_says_the_same_amount_of_what_stood_before(kind: FloatTradeKind, stood: Decimal) -> None:
+    held = book(ask(kind, "12.5"))
+    assert repeats(held, ask(kind, "12.5"), stood=stood)
+    assert not repeats(held, ask(kind, "13"), stood=stood)
+    assert not repeats(held, ask(kind, "12.5"))
+
+
+def test_a_void_repeats_when_it_voids_the_same_trade() -> None:
+    bought = book(ask(FloatTradeKind.BUY, "10000"))
+    words = {"trade_id": TradeId("ft-2"), "voids": TradeId("ft-1")}
+    undone = book(ask(FloatTradeKind.VOID, "0", **words), original=bought)
+    assert repeats(undone, ask(FloatTradeKind.VOID, "0", **words))
+    assert not repeats(undone, ask(FloatTradeKind.VOID, "0", trade_id=TradeId("ft-2"), voids=TradeId("ft-9")))
