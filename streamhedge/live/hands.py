@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from streamhedge.domain.commands import (
     CloseStream,
     Command,
     CreateListenKey,
+    FollowSymbol,
     OpenStream,
     PlaceOrder,
     QueryOrder,
@@ -27,8 +28,8 @@ from streamhedge.domain.commands import (
     RequestTime,
 )
 from streamhedge.domain.values import Symbol
-from streamhedge.rules.params import Policy
-from streamhedge.settings.endpoints import Endpoints, market_url, private_url
+from streamhedge.rules.params import HedgeParams
+from streamhedge.settings.endpoints import Endpoints, mark_stream, market_url, private_url
 from streamhedge.settings.secrets import Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import Answer, RestClient
@@ -50,7 +51,9 @@ class Hands:
     def __init__(
         self,
         *,
-        policy: Policy,
+        symbols: Sequence[Symbol],
+        hedges: Sequence[HedgeParams],
+        recv_window_ms: int,
         endpoints: Endpoints,
         rest: RestClient,
         api_key: Secret,
@@ -58,9 +61,9 @@ class Hands:
         clock: BootClock,
         fail: Callable[[BaseException], None],
     ) -> None:
-        self._policy = policy
-        self._symbols: list[Symbol] = [hedge.symbol for hedge in policy.hedges]
-        self._window_ms = policy.limits.recv_window_ms
+        self._hedges = hedges
+        self._symbols = list(symbols)
+        self._window_ms = recv_window_ms
         self._endpoints = endpoints
         self._rest = rest
         self._api_key = api_key
@@ -70,9 +73,11 @@ class Hands:
         self.feed: Feed = self._too_early
         self.sent_after_ns: list[int] = []
         self._decided: Callable[[str], int] | None = None
+        self._group: asyncio.TaskGroup | None = None
         self._sockets: dict[int, DirectConnection] = {}
         self._names: dict[int, str] = {}
         self._keys: dict[str, str] = {}
+        self._key_bytes: list[tuple[bytes, bytes]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -81,10 +86,11 @@ class Hands:
     def _too_early(source: str, payload: bytes) -> None:
         raise AssertionError("the hands move before the pump is there")
 
-    def attach(self, feed: Feed, decided: Callable[[str], int]) -> None:
-        """Name where inputs go, and how to learn when an order was decided."""
+    def attach(self, feed: Feed, decided: Callable[[str], int], group: asyncio.TaskGroup) -> None:
+        """Name where inputs go, how to learn when an order was decided, and whose tasks ours are."""
         self.feed = feed
         self._decided = decided
+        self._group = group
 
     # ------------------------------------------------------------ commands
 
@@ -110,6 +116,8 @@ class Hands:
             self._ask(f"ord-{command.client_order_id}-{call}", question)
         elif isinstance(command, RequestSetup):
             self._start(self._set_up(), self._tasks)
+        elif isinstance(command, FollowSymbol):
+            self._start(self._follow(command.symbol), self._tasks)
         else:
             request = self._request(command)
             self._start(self._call(request), self._tasks)
@@ -124,16 +132,11 @@ class Hands:
         assert isinstance(command, RequestOpenOrders), f"no hand for {type(command).__name__}"
         return requests.open_orders(recv_window_ms=self._window_ms)
 
-    def _start(self, work: Coroutine[Any, Any, None], group: set[asyncio.Task[None]]) -> None:
-        task = asyncio.create_task(work)
-        group.add(task)
-
-        def done(ended: asyncio.Task[None]) -> None:
-            group.discard(ended)
-            if not ended.cancelled() and ended.exception() is not None:
-                self._fail(ended.exception() or RuntimeError("a task ended without a word"))
-
-        task.add_done_callback(done)
+    def _start(self, work: Coroutine[Any, Any, None], kind: set[asyncio.Task[None]]) -> None:
+        assert self._group is not None, "the hands move only once they are attached"
+        task = self._group.create_task(work)
+        kind.add(task)
+        task.add_done_callback(kind.discard)
 
     # ------------------------------------------------------------ orders and calls
 
@@ -178,6 +181,7 @@ class Hands:
         if not isinstance(key, str) or not key:
             return "unreadable"
         handle = self._keys.setdefault(key, f"lk{len(self._keys) + 1}")
+        self._key_bytes = [(name.encode(), said.encode()) for name, said in self._keys.items()]
         return {"listenKey": handle}
 
     async def _set_up(self) -> None:
@@ -189,8 +193,6 @@ class Hands:
                 bodies, problem = await self._read_setup()
         if problem is not None:
             self.feed("rest", problem)
-            await asyncio.sleep(1.0)
-            self._start(self._set_up(), self._tasks)
             return
         parts = [b'"%s":%s' % (name.encode(), body) for name, body in bodies.items()]
         self.feed("setup", b"{" + b",".join(parts) + b"}")
@@ -230,7 +232,7 @@ class Hands:
         """Set margin type and leverage where they differ from what config wants; refusals are told by the next read."""
         changed = False
         configured = {row["symbol"]: row for row in rows}
-        for hedge in self._policy.hedges:
+        for hedge in self._hedges:
             row = configured.get(hedge.symbol)
             if row is None:
                 continue
@@ -273,9 +275,10 @@ class Hands:
         return private_url(self._endpoints, key, requests.USER_EVENTS)
 
     def _private(self, payload: bytes) -> None:
-        if b"istenKey" in payload:
-            for key, handle in self._keys.items():
-                payload = payload.replace(key.encode(), handle.encode())
+        """Take a private frame; a listen key in it becomes its handle, the one thing that is not kept as received."""
+        for key, handle in self._key_bytes:
+            if key in payload:
+                payload = payload.replace(key, handle)
         self.feed("private", payload)
 
     def _conn(self, fields: dict[str, object]) -> None:
@@ -289,6 +292,17 @@ class Hands:
                 "jitter_permille": random.randrange(1_000),
             }
         )
+
+    async def _follow(self, symbol: Symbol) -> None:
+        """Subscribe to one more symbol's mark price, now and at every reconnect, and read the set-up with it."""
+        if symbol in self._symbols:
+            return
+        self._symbols.append(symbol)
+        frame = orjson.dumps({"method": "SUBSCRIBE", "params": [mark_stream(symbol)], "id": len(self._symbols)})
+        for number, stream in list(self._names.items()):
+            if stream == MARKET:
+                await self._send(self._sockets[number], frame.decode())
+        await self._set_up()
 
     async def _close_stream(self, number: int) -> None:
         connection = self._sockets.get(number)

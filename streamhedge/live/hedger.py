@@ -1,7 +1,6 @@
-"""One running hedger: recovery, the pump and its clock, float trades, operator verbs, status, and a clean end.
+"""One running hedger: recovery, float trades, operator verbs, status, and a clean end around a machine.
 
-Start-up is recovery: ledger first, orders without an end come back in doubt, then streams, snapshot, set-up. A bug in
-the pump ends the process: nothing is decided on a state nobody understands.
+Start-up is recovery: ledger first, orders without an end come back in doubt, then streams, snapshot, set-up.
 """
 
 from __future__ import annotations
@@ -9,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import uuid
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,33 +20,30 @@ import orjson
 
 from streamhedge import __version__
 from streamhedge.domain.canonical import to_plain
-from streamhedge.domain.commands import Level, Note, Reaction, RequestSetup
+from streamhedge.domain.commands import Level, Note, Reaction
 from streamhedge.domain.events import FloatTrade, FloatTradeKind, VerbKind
-from streamhedge.domain.order import Order, OrderStatus
-from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade
-from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, divide
+from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, repeats
+from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId
 from streamhedge.errors import CommandError, ConfigError, StoreError
-from streamhedge.live.hands import Hands
-from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band, slippage_basis_points
-from streamhedge.reactor.reactor import Reactor
-from streamhedge.reactor.state import Block, State
-from streamhedge.runtime.pump import Pump
-from streamhedge.settings.config import Config
+from streamhedge.live.machine import Machine
+from streamhedge.live.recovery import boot_id, recovered
+from streamhedge.live.results import TradeResult, hedge_result
+from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
+from streamhedge.live.upkeep import Upkeep
+from streamhedge.reactor.state import Core
+from streamhedge.rules.params import HedgeParams
+from streamhedge.settings.config import Config, load_config
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
-from streamhedge.settings.secrets import Secret, fingerprint
+from streamhedge.settings.secrets import Secret, fingerprint, load_secret
 from streamhedge.store.journal import JournalWriter
 from streamhedge.store.ledger import Ledger
 from streamhedge.store.lock import InstanceLock
 from streamhedge.venue.clock import BootClock
-from streamhedge.venue.http import RestClient
-from streamhedge.wire.session import Session, SessionState
-from streamhedge.wire.signing import signer_of
 
-TICK_S = 0.1
-GAP_NS = 5_000 * NS_PER_MS
-"""A tick that comes so late means a suspend or a stopped process: what was in flight is in doubt."""
 TRADE_WAIT_S = 10.0
-SEED_ID = "initial"
+PASSING = ("stale", "price", "refused", "venue")
+"""Causes of being blocked that end by themselves, mostly within seconds: worth waiting for."""
+FIRST_START = "first start on this account with an empty ledger: check the plan, then `streamhedge resume --reason …`"
 
 
 class Hedger(AbstractAsyncContextManager["Hedger"]):
@@ -66,22 +61,61 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         shadow: bool = False,
         on_notes: Callable[[tuple[Note, ...], int], None] | None = None,
     ) -> None:
+        """Name what to hedge and where; nothing is opened before the hedger is entered.
+
+        Args:
+            config: The checked configuration.
+            endpoints: Where the venue is.
+            api_key, api_secret: The account's key; the secret may be an Ed25519 private key as PEM.
+            state_dir: Where ledgers live; the account gets a folder of its own.
+            record_dir: Where recordings go; the account's folder without.
+            shadow: Rules run, orders are withheld.
+            on_notes: Told the notes of each input and its receive time; must not block.
+        """
         self.config = config
         self.policy = config.policy()
         self.venue = config.settings.venue
         self.account = fingerprint(api_key)
         self.folder = state_dir / f"{self.venue}-{self.account}"
-        self.record_dir = record_dir if record_dir is not None else self.folder / "recordings"
+        table = config.settings.record
+        said = record_dir or (Path(table.dir) if table is not None else None)
+        self.record_dir = said if said is not None else self.folder / "recordings"
         self.clock = BootClock()
-        self.failed: asyncio.Future[None] | None = None
+        self._keys = api_key, api_secret
         self._shadow = shadow
         self._endpoints = endpoints
-        self._api_key = api_key
-        self._api_secret = api_secret
         self._on_notes = on_notes
         self._turn = asyncio.Event()
         self._trading = asyncio.Lock()
-        self._stopped = False
+        self._stack = AsyncExitStack()
+        self._ids: list[str] = []
+
+    @classmethod
+    def from_config(
+        cls, *paths: str | Path, state_dir: str | Path | None = None, env: Mapping[str, str] | None = None
+    ) -> Hedger:
+        """Return a hedger of a configuration whose venue is already there: demo, live, or sim with [endpoints].
+
+        Args:
+            paths: TOML files; later ones win.
+            state_dir: Where ledgers live; the per-user state folder without.
+            env: Where environment variables are looked up; the process's own without.
+
+        Raises:
+            ConfigError: the configuration or a key does not fit; nothing was started.
+        """
+        said = os.environ if env is None else env
+        config = load_config([Path(path) for path in paths], (), said)
+        keys = config.settings.keys
+        if keys is None:
+            raise ConfigError("a hedger needs [keys] with api_key and api_secret; nothing was started")
+        return cls(
+            config,
+            endpoints=endpoints_of(config),
+            api_key=load_secret("api_key", keys.api_key, said),
+            api_secret=load_secret("api_secret", keys.api_secret, said),
+            state_dir=Path(state_dir) if state_dir is not None else default_state_dir(said),
+        )
 
     # ------------------------------------------------------------ life
 
@@ -92,110 +126,89 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             AlreadyRunning: another process holds the account.
             ConfigError, StoreError: nothing was started.
         """
-        self.failed = asyncio.get_running_loop().create_future()
-        signer = signer_of(self._api_secret.reveal())
-        self.lock = InstanceLock(f"{self.venue}-{self.account}", state_dir=self.folder)
-        self.ledger = Ledger(self.folder / "ledger.sqlite")
-        started_ms = self.clock.now_ns() // NS_PER_MS
-        self.epoch = self.ledger.open_epoch(started_ms=started_ms, boot_id=_boot_id(), version=__version__)
-        self.rest = RestClient(
-            *(self._endpoints.rest,),
-            api_key=self._api_key,
-            signer=signer,
-            timeout_s=self.policy.limits.request_timeout_ms / 1_000,
-        )
-        self.hands = Hands(
-            policy=self.policy,
-            endpoints=self._endpoints,
-            rest=self.rest,
-            api_key=self._api_key,
-            signer=signer,
-            clock=self.clock,
-            fail=self._fail,
-        )
-        reactor = Reactor(self._recovered(), self.policy)
-        symbols = [hedge.symbol for hedge in self.policy.hedges]
-        stale_ns = self.policy.limits.stale_after_ms * NS_PER_MS
-        session = Session(SessionState(symbols=symbols, stale_after_ns=stale_ns))
-        name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(started_ms // 1_000))}-e{self.epoch}"
-        self.journal = JournalWriter(self.record_dir, name, header=self._header, digest=lambda: self.pump.digest())
-        self.pump = Pump(
-            reactor=reactor,
-            session=session,
-            journal=self.journal,
-            ledger=self.ledger,
-            hands=self.hands,
-            observers=(self._observe,),
-        )
-        self.hands.attach(self.feed, lambda name: reactor.state.orders[name].decided_ns)  # type: ignore[index]
-        self._seed()
-        self.hands.perform(RequestSetup(reason="start"), 0)
-        self._ticker = asyncio.create_task(self._tick())
+        async with AsyncExitStack() as stack:
+            self.lock = InstanceLock(f"{self.venue}-{self.account}", state_dir=self.folder)
+            stack.callback(self.lock.release)
+            self.ledger = Ledger(self.folder / "ledger.sqlite")
+            stack.callback(self.ledger.close)
+            now_ns, boot = self.clock.now_ns(), boot_id()
+            self.epoch = self.ledger.open_epoch(started_ms=now_ns // NS_PER_MS, boot_id=boot, version=__version__)
+            fresh = not self.ledger.float_trades()
+            if fresh and self.venue != "sim":
+                self.ledger.set_state("reduce", {"reason": FIRST_START})
+            name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now_ns // 1_000_000_000))}-e{self.epoch}"
+            self.journal = self._journal(name)
+            self._machine = Machine(
+                state=recovered(
+                    self.ledger, self.policy, epoch=self.epoch, now_ns=now_ns, boot=boot, shadow=self._shadow
+                ),
+                policy=self.policy,
+                symbols=[hedge.symbol for hedge in self.policy.hedges],
+                endpoints=self._endpoints,
+                api_key=self._keys[0],
+                api_secret=self._keys[1],
+                clock=self.clock,
+                journal=self.journal,
+                ledger=self.ledger,
+                observers=(self._observe,),
+            )
+            self.pump = self._machine.pump
+            stack.push_async_exit(self._close_books)
+            upkeep = Upkeep(self.journal, self.ledger, self.pump, keep_ms=self._keep_ms(), tell=self._tell)
+            stack.callback(upkeep.close)
+            await stack.enter_async_context(self._machine)
+            self._machine.between(upkeep.between)
+            if fresh:
+                self._seed()
+            else:
+                self._machine.feed("tick", b'{"lag_ms":0}')
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop: nothing new is sent, answers under way are taken, books closed."""
-        await self.stop("stopped" if error is None else f"{type(error).__name__}")
+        """Stop: nothing new is sent, answers under way are taken, books closed.
 
-    async def stop(self, how: str = "stopped") -> None:
-        """Stop in order; safe to call twice."""
-        if self._stopped:
-            return
-        self._stopped = True
-        self.all_ids = self.ledger.client_order_ids()
-        self._ticker.cancel()
-        await asyncio.gather(self._ticker, return_exceptions=True)
-        await self.hands.close()
+        Raises:
+            Exception: what ended the machine, where something did.
+        """
+        self._ids = self.ledger.client_order_ids()
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def _close_books(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close recording and ledger after the last input; a full disk is told, not raised over a clean end."""
         try:
             self.journal.close(self.pump.last_ns)
-            self.ledger.end_epoch(how)
-        except StoreError as error:
-            if self._on_notes is not None:
-                self._on_notes((_store_note(str(error)),), self.clock.now_ns())
-        self.ledger.close()
-        self.lock.release()
+            self.ledger.end_epoch("stopped" if error is None else type(error).__name__)
+        except StoreError as failure:
+            self._tell(str(failure))
 
-    def _fail(self, error: BaseException) -> None:
-        if self.failed is not None and not self.failed.done():
-            self.failed.set_exception(error)
+    def _tell(self, text: str) -> None:
+        """Say what went wrong with the books beside the pump."""
+        if self._on_notes is not None:
+            note = Note(code="store", level=Level.CRITICAL, symbol=None, text=text, data={})
+            self._on_notes((note,), self.clock.now_ns())
 
-    def feed(self, source: str, payload: bytes) -> None:
-        """Hand one input to the pump at this moment; a bug in it ends the process."""
-        if self._stopped and source not in ("rest", "private", "void"):
-            return
-        if self.pump.failed is not None:
-            return
-        self.pump.feed(source, self.clock.now_ns(), payload)
+    def _journal(self, name: str) -> JournalWriter:
+        table = self.config.settings.record
+        return JournalWriter(
+            self.record_dir,
+            name,
+            header=self._header,
+            digest=lambda: self.pump.digest(),
+            rotate_after_ns=table.rotate * NS_PER_MS if table is not None else None,
+        )
 
-    def _observe(self, reaction: Reaction, recv_ns: int) -> None:
-        if reaction.notes and self._on_notes is not None:
-            self._on_notes(reaction.notes, recv_ns)
-        self._turn.set()
-
-    async def _tick(self) -> None:
-        """Move the machine's clock ten times a second, and tell it when time itself jumped."""
-        try:
-            last_ns = self.clock.now_ns()
-            while True:
-                await asyncio.sleep(TICK_S)
-                now_ns = self.clock.now_ns()
-                late_ns = now_ns - last_ns - int(TICK_S * 1e9)
-                last_ns = now_ns
-                if late_ns > GAP_NS:
-                    self.feed("clock", orjson.dumps({"gap_ms": late_ns // NS_PER_MS}))
-                self.feed("tick", orjson.dumps({"lag_ms": max(0, late_ns // NS_PER_MS)}))
-                # The venue's offset is known against our boot clock; requests carry wall time plus it.
-                offset_ms = self.pump.session.offset_ms
-                if offset_ms is not None:
-                    self.rest.offset_ms = offset_ms - self.clock.drift_ns() // NS_PER_MS
-        except Exception as error:
-            self._fail(error)
+    def _keep_ms(self) -> int | None:
+        table = self.config.settings.record
+        return table.keep if table is not None else None
 
     def _header(self) -> dict[str, object]:
         return {
-            "seq": self.pump.reactor.state.seq,
+            "seq": self.core.state.seq,
             "version": __version__,
             "epoch": self.epoch,
             "config": self.config.canonical(),
@@ -204,120 +217,101 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             "digest": self.pump.digest(),
         }
 
-    # ------------------------------------------------------------ recovery
-
-    def _recovered(self) -> State:
-        """Return the state that the ledger leads to: floats, latches, and orders whose end nobody knows."""
-        state = State(instance=self.ledger.instance, epoch=self.epoch, shadow=self._shadow)
-        for trade in self.ledger.float_trades():
-            state.floats[trade.asset] = state.floats.get(trade.asset, ZERO) + trade.quantity
-            state.usd += trade.usd
-        for order in self.ledger.open_orders():
-            # It was committed; whether it left is unknown. Evidence settles it: events, order.status, absence.
-            state.orders[order.client_order_id] = replace(order, status=OrderStatus.IN_DOUBT, absences=0)
-        reactor = Reactor(state, self.policy)
-        for key, fields in self.ledger.states().items():
-            word, _, symbol = key.partition(":")
-            if word == "halted" and fields.get("reason"):
-                state.halted = str(fields["reason"])
-            elif word == "block" and fields.get("cause"):
-                cause, reason = str(fields["cause"]), str(fields.get("reason", "latched by an earlier run"))
-                block = Block(cause=cause, reason=reason, latched=True, until_ns=None)
-                reactor.core.memory_of(Symbol(symbol)).block = block
-            elif word == "pace":
-                reactor.core.memory_of(Symbol(symbol)).paced = bool(fields.get("paced"))
-        return state
+    def _observe(self, reaction: Reaction, recv_ns: int) -> None:
+        if reaction.notes and self._on_notes is not None:
+            self._on_notes(reaction.notes, recv_ns)
+        self._turn.set()
 
     def _seed(self) -> None:
-        """Book the initial float of an empty ledger; a first start on real money waits for a person."""
-        if self.ledger.float_trades():
-            return
+        """Book the initial float of an empty ledger."""
         for hedge in self.policy.hedges:
-            now_ms = self.clock.now_ns() // NS_PER_MS
             trade = FloatTrade(
-                trade_id=TradeId(f"{SEED_ID}-{hedge.asset}"),
+                trade_id=TradeId(f"initial-{hedge.asset}"),
                 asset=hedge.asset,
                 kind=FloatTradeKind.SET,
                 quantity=hedge.initial,
                 usd=ZERO,
                 price=ZERO,
-                time_ms=now_ms,
+                time_ms=self.clock.now_ns() // NS_PER_MS,
                 reason="initial float of an empty ledger",
             )
             self.ledger.record_float_trade(trade)
-            self.feed("trade", orjson.dumps(to_plain(trade)))
-        if self.venue != "sim":
-            self.pump.reactor.state.reducing["first_start"] = (
-                "first start on this account with an empty ledger: check the plan, then `streamhedge resume --reason …`"
-            )
+            self._machine.feed("trade", orjson.dumps(to_plain(trade)))
 
-    # ------------------------------------------------------------ verbs
+    # ------------------------------------------------------------ float trades
 
-    async def trade(self, request: TradeRequest, *, wait_s: float = TRADE_WAIT_S) -> dict[str, Any]:
+    async def execute_trade_with_hedge(self, request: TradeRequest, *, wait_s: float = TRADE_WAIT_S) -> TradeResult:
         """Book a float trade durably, then wait for its hedge.
 
         Args:
-            request: What was asked.
-            wait_s: How long to wait for the hedge at most.
+            request: What was asked, e.g. ``Buy(usd="10000", reason="rebalancing")``.
+            wait_s: How long to wait for the hedge at most, seconds.
 
         Returns:
-            HEDGING §6: recorded, duplicate, float before and after, and the hedge's status, fills and figures.
+            The booked trade and what its hedge came to; a trade stays booked whatever became of the hedge.
 
         Raises:
-            CommandError: nothing was booked.
+            CommandError: nothing was booked; the message says why.
             StoreError: the ledger refused; nothing was booked.
         """
+        hedge = self._hedge_of(request.asset)
         async with self._trading:
-            state = self.pump.reactor.state
-            hedge = self._hedge_of(request.asset)
-            mark = state.book.marks.get(hedge.symbol)
-            before = state.floats.get(request.asset, ZERO)
-            already = self.ledger.float_trade(request.trade_id)
-            original = None
-            if request.kind is FloatTradeKind.VOID:
-                original = self.ledger.float_trade(request.voids) if request.voids is not None else None
-            trade = already
-            if already is None or not _repeats(already, request):
-                trade = book_trade(
-                    request,
-                    float_quantity=before,
-                    usd=state.usd,
-                    mark_price=mark.mark_price if mark is not None else None,
-                    limits=TradeLimits(
-                        max_trade=self.policy.limits.max_trade, price_collar=self.policy.limits.price_collar
-                    ),
-                    time_ms=self.clock.now_ns() // NS_PER_MS,
-                    original=original,
-                )
-            assert trade is not None, "either it stood there or it was made"
+            state = self.core.state
+            before, held = state.floats.get(request.asset, ZERO), state.book.quantity(hedge.symbol)
+            trade = self._booked(request, hedge)
             new = await asyncio.to_thread(self.ledger.record_float_trade, trade)
-            start_ns = self.clock.now_ns()
-            held = state.book.quantity(hedge.symbol)
+            since_ns = self.clock.now_ns()
             if new:
-                self.feed("trade", orjson.dumps(to_plain(trade)))
-        result = {
-            **{"recorded": True, "duplicate": not new, "trade": to_plain(trade)},
-            **{"float_before": str(before), "float_after": str(state.floats[request.asset])},
-        }
-        done_ns = await self._settled(hedge.symbol, wait_s)
-        return {**result, "hedge": self._hedged(hedge.symbol, start_ns, held, done_ns)}
+                self._machine.feed("trade", orjson.dumps(to_plain(trade)))
+        neutral_ns = await self._settled(hedge, wait_s)
+        return TradeResult(
+            trade=trade,
+            duplicate=not new,
+            float_before=before,
+            float_after=self.core.state.floats[request.asset],
+            hedge=hedge_result(self.core, hedge, since_ns=since_ns, position_before=held, neutral_ns=neutral_ns),
+        )
 
-    def _hedge_of(self, asset: Asset) -> Any:
+    def _booked(self, request: TradeRequest, hedge: HedgeParams) -> FloatTrade:
+        """Return the fact a request amounts to: the one booked before, where it says the same again."""
+        already = self.ledger.float_trade(request.trade_id)
+        if already is not None and repeats(already, request, stood=self._stood(already)):
+            return already
+        state = self.core.state
+        mark = state.book.marks.get(hedge.symbol)
+        limits = self.policy.limits
+        return book_trade(
+            request,
+            float_quantity=state.floats.get(request.asset, ZERO),
+            usd=state.usd,
+            mark_price=mark.mark_price if mark is not None else None,
+            limits=TradeLimits(max_trade=limits.max_trade, price_collar=limits.price_collar),
+            time_ms=self.clock.now_ns() // NS_PER_MS,
+            original=self.ledger.float_trade(request.voids) if request.voids is not None else None,
+        )
+
+    def _stood(self, held: FloatTrade) -> Decimal | None:
+        """Return the float (for `set`) or the USD (for `set-usd`) right before a trade was booked."""
+        before = takewhile(lambda trade: trade.trade_id != held.trade_id, self.ledger.float_trades())
+        if held.kind is FloatTradeKind.SET:
+            return sum((trade.quantity for trade in before if trade.asset == held.asset), ZERO)
+        return sum((trade.usd for trade in before), ZERO) if held.kind is FloatTradeKind.SET_USD else None
+
+    def _hedge_of(self, asset: Asset) -> HedgeParams:
         for hedge in self.policy.hedges:
             if hedge.asset == asset:
                 return hedge
         names = ", ".join(hedge.asset for hedge in self.policy.hedges)
         raise CommandError(f"no hedge for {asset}; this process holds {names}; nothing recorded")
 
-    async def _settled(self, symbol: Symbol, wait_s: float) -> int | None:
-        """Wait until the symbol is in band with nothing open, or blocked for a named reason; the time, or None."""
-        core = self.pump.reactor.core
-        (hedge,) = [h for h in self.policy.hedges if h.symbol == symbol]
+    async def _settled(self, hedge: HedgeParams, wait_s: float) -> int | None:
+        """Wait until a symbol is in band with nothing open, or blocked for a named reason; the time, or None."""
+        core = self.core
         ends = asyncio.get_running_loop().time() + wait_s
         while True:
-            open_orders = [o for o in core.state.orders.values() if o.symbol == symbol and o.is_open]
-            blocked = any(row["symbol"] == symbol for row in blocked_rows(core))
-            if not open_orders and (in_band(core, hedge) or blocked or core.state.halted is not None):
+            under_way = any(o.symbol == hedge.symbol and o.is_open for o in core.state.orders.values())
+            blocked = any(row["symbol"] == hedge.symbol and row["cause"] not in PASSING for row in blocked_rows(core))
+            if not under_way and (in_band(core, hedge) or blocked or core.state.halted is not None):
                 return self.clock.now_ns()
             left = ends - asyncio.get_running_loop().time()
             if left <= 0:
@@ -328,61 +322,42 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             except TimeoutError:
                 continue
 
-    def _hedged(self, symbol: Symbol, start_ns: int, held: Decimal, done_ns: int | None) -> dict[str, Any]:
-        core = self.pump.reactor.core
-        memory = core.memory_of(symbol)
-        (hedge,) = [h for h in self.policy.hedges if h.symbol == symbol]
-        orders = [o for o in core.state.orders.values() if o.symbol == symbol and o.decided_ns >= start_ns]
-        filled = sum((o.filled for o in orders), ZERO)
-        quote = sum((o.filled_quote for o in orders), ZERO)
-        average = divide(quote, filled) if filled else None
-        doubt = [o.client_order_id for o in orders if o.in_doubt]
-        reason, status = memory.hold, "pending"
-        if doubt:
-            status, reason = "in_doubt", f"outcome of {', '.join(doubt)} unknown"
-        elif in_band(core, hedge):
-            status = "hedged" if filled or memory.dust == 0 else "dust"
-        elif memory.blocked is not None:
-            status, reason = "blocked", memory.blocked.reason
-        elif core.state.halted is not None:
-            status, reason = "blocked", core.state.halted
-        elif filled:
-            status = "partial"
-        return {
-            **{"status": status, "reason": reason, "orders": [o.client_order_id for o in orders]},
-            **{"filled": str(filled), "average_price": None if average is None else f"{average:.2f}"},
-            "slippage_bps": None if average is None else f"{_slippage(orders[0], average):.3f}",
-            "fees": str(sum((o.commission for o in orders), ZERO)),
-            "realised_pnl": str(sum((o.realised_pnl for o in orders), ZERO)),
-            **{"position_before": str(held), "position_after": str(core.state.book.quantity(symbol))},
-            **{"target": str(memory.target), "gap": str(memory.gap_low), "naked_usd": f"{memory.naked_usd:.2f}"},
-            **{"dust": str(memory.dust)},
-            "time_to_neutral_ms": None if done_ns is None else round((done_ns - start_ns) / 1e6, 3),
-        }
+    # ------------------------------------------------------------ operator verbs
 
     async def verb(self, kind: VerbKind, *, symbol: Symbol | None, reason: str, uid: int) -> dict[str, Any]:
-        """Carry out an operator's halt, reduce or resume; durable before it acts.
+        """Carry out an operator's halt, reduce, flatten or resume; what tightens is durable before it acts.
+
+        Args:
+            kind: What to do.
+            symbol: One symbol; None means all.
+            reason: Why; it stands in the recording and the ledger.
+            uid: Who.
 
         Raises:
-            CommandError: no reason, or a symbol nobody holds.
+            CommandError: no reason, or a symbol nobody hedges; nothing was changed.
+            StoreError: the ledger refused; nothing was changed.
         """
+        symbols = [hedge.symbol for hedge in self.policy.hedges]
         if not reason.strip():
-            raise CommandError(f"{kind.value} needs --reason: it stands in the journal; nothing was changed")
-        if symbol is not None and symbol not in [hedge.symbol for hedge in self.policy.hedges]:
+            raise CommandError(f"{kind.value} needs --reason: it stands in the recording; nothing was changed")
+        if symbol is not None and symbol not in symbols:
             raise CommandError(f"{symbol} is no hedge of this process; nothing was changed")
-        who = f"uid {uid}: {reason}"
-        if kind is VerbKind.HALT and symbol is None:
-            await asyncio.to_thread(self.ledger.set_state, "halted", {"reason": who})
-        elif kind is VerbKind.HALT:
-            fields: dict[str, object] = {"cause": "operator", "reason": who}
-            await asyncio.to_thread(self.ledger.set_state, f"block:{symbol}", fields)
-        elif kind is VerbKind.RESUME and symbol is None:
-            await asyncio.to_thread(self.ledger.set_state, "halted", {"reason": None})
-        fields = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
-        self.feed("verb", orjson.dumps(fields))
+        for key, fields in _latches(kind, symbol, symbols, f"uid {uid}: {reason}").items():
+            await asyncio.to_thread(self.ledger.set_state, key, fields)
+        said = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
+        self._machine.feed("verb", orjson.dumps(said))
         return self.status()
 
+    async def halt(self, reason: str) -> None:
+        """Send no order any more, latched over restarts, until a person resumes."""
+        await self.verb(VerbKind.HALT, symbol=None, reason=reason, uid=os.getuid())
+
     # ------------------------------------------------------------ reading
+
+    @property
+    def core(self) -> Core:
+        """The reactor's state and policy; readers must not write."""
+        return self.pump.reactor.core
 
     def status(self) -> dict[str, Any]:
         """Return `status --json` (SURFACE §2)."""
@@ -395,76 +370,57 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             streams.append({"name": link.name, "state": "open" if link.current else "closed", "age_ms": age})
         return {
             **{"pid": os.getpid(), "version": __version__, "venue": self.venue, "epoch": self.epoch},
-            "uptime_s": round((now_ns - self.pump.reactor.state.meter.started_ns) / 1e9, 1),
-            **core_status(self.pump.reactor.core, now_ns),
+            "uptime_s": round((now_ns - self.core.state.meter.started_ns) / 1e9, 1),
+            **core_status(self.core, now_ns),
             **{"streams": streams, "clock_offset_ms": self.pump.session.offset_ms},
             "recording": str(self.journal.path),
         }
 
     def summary(self) -> dict[str, Any]:
-        """Return what `run --json` knows before the verdict."""
-        waits = sorted(self.hands.sent_after_ns)
-        ids = self.ledger_ids if self._stopped else self.ledger.client_order_ids(epoch=self.epoch)
+        """Return what `run --json` knows before the verdict; also after the end."""
+        waits = sorted(self._machine.hands.sent_after_ns)
+        ids = self._ids if self._machine.ended else self.ledger.client_order_ids()
         return {
-            **core_summary(self.pump.reactor.core, self.clock.now_ns()),
+            **core_summary(self.core, self.clock.now_ns()),
             "event_to_sent_ms": {"p50": _share(waits, 50), "p99": _share(waits, 99)},
             "reconnects": self.pump.session.state.reconnects,
             "digest": self.pump.digest(),
-            "client_order_ids": ids,
-            "all_client_order_ids": self.all_ids if self._stopped else self.ledger.client_order_ids(),
+            "client_order_ids": [name for name in ids if f"-{self.epoch}-" in name],
+            "all_client_order_ids": ids,
             "recording": [str(path) for path in self.journal.paths],
         }
 
-    @property
-    def ledger_ids(self) -> list[str]:
-        """Client order ids of this run, from memory, once the ledger is closed."""
-        return [name for name in self.pump.reactor.state.orders if f"-{self.epoch}-" in name]
 
-
-def _repeats(held: FloatTrade, request: TradeRequest) -> bool:
-    """True when a request says again what is booked under its id; judged without today's mark."""
-    if held.kind is not request.kind or held.asset != request.asset:
-        return False
-    if request.kind is FloatTradeKind.VOID:
-        return True
-    return request.amount in (abs(held.quantity), abs(held.usd)) or request.kind in (
-        *(FloatTradeKind.SET, FloatTradeKind.SET_USD),
-    )
-
-
-def _slippage(order: Order, average: Decimal) -> Decimal:
-    sign = 1 if order.side.value == "BUY" else -1
-    return slippage_basis_points(side_sign=sign, average=average, decision_mark=order.decision_mark)
+def _latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: str) -> dict[str, dict[str, object]]:
+    """Return the ledger's latches that a verb writes; the block of one symbol is lifted by the reactor's own row."""
+    if kind is VerbKind.HALT:
+        return {f"block:{symbol}": {"cause": "operator", "reason": who}} if symbol else {"halted": {"reason": who}}
+    if kind is VerbKind.REDUCE:
+        return {f"reduce:{symbol}" if symbol else "reduce": {"reason": who}}
+    if kind is VerbKind.FLATTEN:
+        return {f"flatten:{name}": {"reason": who} for name in ([symbol] if symbol else symbols)}
+    return {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}}
 
 
 def _share(waits: list[int], percent: int) -> float | None:
     return None if not waits else round(waits[min(len(waits) - 1, len(waits) * percent // 100)] / 1e6, 3)
 
 
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return str(uuid.getnode())
+def default_state_dir(env: Mapping[str, str]) -> Path:
+    """Return the per-user state folder (XDG)."""
+    home = env.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "streamhedge"
 
 
-def _store_note(text: str) -> Note:
-    return Note(code="store", level=Level.CRITICAL, symbol=None, text=text, data={})
-
-
-def endpoints_of(config: Config, fallback: Endpoints | None) -> Endpoints:
-    """Return where to connect: the configured endpoints, the venue's own, or the child exchange's.
+def endpoints_of(config: Config) -> Endpoints:
+    """Return where to connect: the configured endpoints, or the venue's own.
 
     Raises:
-        ConfigError: a simulated venue without an exchange.
+        ConfigError: a simulated venue without an exchange, or a host that is none of the venue's.
     """
     table = config.settings.endpoints
     if table is not None:
         return checked(Endpoints(rest=table.rest, stream=table.stream, ws_api=table.ws_api))
     if config.settings.venue == "sim":
-        if fallback is None:
-            raise ConfigError(
-                "venue sim without [endpoints] needs a running exchange; start one with `streamhedge sim`"
-            )
-        return fallback
+        raise ConfigError("venue sim without [endpoints] needs a running exchange; start one with `streamhedge sim`")
     return LIVE if config.settings.venue == "live" else DEMO

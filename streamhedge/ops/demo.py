@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,18 @@ from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
 
 Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedTrade:
+    """A float trade of a file: so many seconds after the start, its kind and amount, and why."""
+
+    at_s: float
+    kind: str
+    amount: str
+    reason: str
+
+
 STORY: tuple[tuple[float, str, str, str], ...] = (
     (0.06, "buy", "10000", "rebalancing"),
     (0.14, "sell", "1.5", "paying a supplier"),
@@ -50,6 +63,18 @@ async def tell(hedger: Hedger, rest: str, duration_s: float, say: Say) -> None:
     await asyncio.gather(*trades)
 
 
+async def play(hedger: Hedger, trades: Sequence[TimedTrade], say: Say) -> None:
+    """Submit float trades at their times, counted from now; one that is refused says so and the next ones follow."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    under_way: list[asyncio.Task[Any]] = []
+    for number, trade in enumerate(sorted(trades, key=lambda trade: trade.at_s), 1):
+        await asyncio.sleep(max(0.0, start + trade.at_s - loop.time()))
+        name = f"trades-{number:04d}"
+        under_way.append(asyncio.create_task(_trade(hedger, trade.kind, trade.amount, trade.reason, name, say)))
+    await asyncio.gather(*under_way)
+
+
 async def _trade(hedger: Hedger, what: str, value: str, why: str, name: str, say: Say) -> None:
     request = TradeRequest(
         kind=FloatTradeKind(what),
@@ -62,11 +87,11 @@ async def _trade(hedger: Hedger, what: str, value: str, why: str, name: str, say
         confirmed=False,
     )
     try:
-        result = await hedger.trade(request, wait_s=REST_BEFORE_TRADES_S)
+        result = await hedger.execute_trade_with_hedge(request, wait_s=REST_BEFORE_TRADES_S)
     except CommandError as error:
         say("refused", str(error))
         return
-    hedge = result["hedge"]
+    hedge = result.json()["hedge"]
     say(
         "neutral" if hedge["status"] in ("hedged", "dust") else "naked",
         f"{what} {value}: {hedge['status']} {hedge['reason']} in {hedge['time_to_neutral_ms']} ms, "

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,9 @@ from streamhedge.live.hedger import Hedger, endpoints_of
 from streamhedge.live.recordings import replay_files
 from streamhedge.ops import child, demo
 from streamhedge.ops.control import served
+from streamhedge.ops.demo import Say, TimedTrade
 from streamhedge.ops.lines import Lines
+from streamhedge.ops.report import write_report
 from streamhedge.ops.verdict import judge
 from streamhedge.ops.words import Words
 from streamhedge.settings.config import Config
@@ -44,6 +44,7 @@ class Plan:
     story: bool = False
     shadow: bool = False
     live: bool = False
+    trades: list[TimedTrade] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,7 +64,7 @@ async def run(plan: Plan, lines: Lines) -> dict[str, Any]:
         load_secret("api_key", settings.keys.api_key, plan.env),
         load_secret("api_secret", settings.keys.api_secret, plan.env),
     )
-    return await _with_hedger(plan, lines, endpoints_of(plan.config, None), keys)
+    return await _with_hedger(plan, lines, endpoints_of(plan.config), keys)
 
 
 def _sim_arguments(plan: Plan) -> list[str]:
@@ -96,28 +97,47 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
 
     async with hedger:
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
-        async with (
-            served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer),
-            _guarded(hedger, stop),
-        ):
-            started = loop.time()
-            if plan.story:
-                await _live(hedger, stop)
-                assert plan.duration_s is not None, "a story has a length"
-                left = plan.duration_s - (loop.time() - started)
-                await _until(stop, demo.tell(hedger, endpoints.rest, max(left, 1.0), say))
-            if plan.duration_s is not None:
-                left = plan.duration_s - (loop.time() - started)
-                await _until(stop, asyncio.sleep(max(0.0, left)))
-            else:
-                await stop.wait()
-            if plan.duration_s is not None and not stop.is_set():
-                await _settle(hedger)
-            truth = await _agree(hedger, endpoints) if hedger.venue == "sim" else None
-        await hedger.stop()
+        async with served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer):
+            truth = await _through(plan, hedger, endpoints, stop, say)
+    say("stop", _last_words(hedger))
+    return {**await asyncio.to_thread(_summary, hedger, truth), "stopped": stop.is_set()}
+
+
+async def _through(
+    plan: Plan, hedger: Hedger, endpoints: Endpoints, stop: asyncio.Event, say: Say
+) -> dict[str, Any] | None:
+    """Play what was asked to the end or to a stop, and return what the exchange says then, where it tells."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    if plan.story or plan.trades:
+        await _live(hedger, stop)
+    if plan.story:
+        assert plan.duration_s is not None, "a story has a length"
+        left = plan.duration_s - (loop.time() - started)
+        await _until(stop, demo.tell(hedger, endpoints.rest, max(left, 1.0), say))
+    elif plan.trades:
+        await _until(stop, demo.play(hedger, plan.trades, say))
+    if plan.duration_s is None:
+        await stop.wait()
+    else:
+        left = plan.duration_s - (loop.time() - started)
+        await _until(stop, asyncio.sleep(max(0.0, left)))
+        await _until(stop, _settle(hedger))
+    return await _agree(hedger, endpoints, 0.0 if stop.is_set() else AGREE_S) if hedger.venue == "sim" else None
+
+
+def _last_words(hedger: Hedger) -> str:
+    """Say what a stop leaves behind: it cancels nothing, for nothing of ours rests, and it closes no position."""
     summary = hedger.summary()
-    replayed = await asyncio.to_thread(_replayed, hedger)
-    reasons = judge(summary, truth, replayed)
+    held = ", ".join(f"{symbol} {quantity}" for symbol, quantity in summary["positions"].items()) or "no position"
+    doubt = f"; {summary['in_doubt']} order(s) in doubt, settled at the next start" if summary["in_doubt"] else ""
+    return f"stopped: no order of ours rests at the venue, {held} stays open and unwatched{doubt}"
+
+
+def _summary(hedger: Hedger, truth: dict[str, Any] | None) -> dict[str, Any]:
+    """Judge the run and write its report."""
+    summary = hedger.summary()
+    reasons = judge(summary, truth, _replayed(hedger))
     ids = summary.pop("client_order_ids")
     summary.pop("all_client_order_ids")
     posts = truth["wire_posts"] if truth is not None else {}
@@ -125,31 +145,17 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         **{"pass": not reasons, "reason": "; ".join(reasons)},
         **summary,
         **{"orders_in_ledger": len(ids), "duplicate_client_ids": sum(count > 1 for count in posts.values())},
-        **{"report": None, "faults": truth["faults"] if truth is not None else {}},
+        **{"report": _report(hedger), "faults": truth["faults"] if truth is not None else {}},
     }
 
 
-@contextlib.asynccontextmanager
-async def _guarded(hedger: Hedger, stop: asyncio.Event) -> AsyncIterator[None]:
-    """End the block with the error when the machine fails."""
-    assert hedger.failed is not None, "an entered hedger has a failure to watch"
-    current = asyncio.current_task()
-    assert current is not None, "a coroutine runs in a task"
-
-    def failed(ended: asyncio.Future[None]) -> None:
-        if not ended.cancelled():
-            current.cancel()
-
-    hedger.failed.add_done_callback(failed)
+def _report(hedger: Hedger) -> str | None:
+    """Write the report beside the recordings; None where its library is absent or there is nothing to show."""
     try:
-        yield
-    except asyncio.CancelledError:
-        if hedger.failed.done() and hedger.failed.exception() is not None:
-            current.uncancel()
-            raise hedger.failed.exception() or RuntimeError("failed") from None
-        raise
-    finally:
-        hedger.failed.remove_done_callback(failed)
+        page, _ = write_report(hedger.journal.paths, hedger.record_dir)
+        return str(page)
+    except (ConfigError, JournalCorrupt, StoreError):
+        return None
 
 
 async def _until(stop: asyncio.Event, work: Any) -> None:
@@ -185,9 +191,9 @@ async def _settle(hedger: Hedger) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _agree(hedger: Hedger, endpoints: Endpoints) -> dict[str, Any] | None:
-    """Return the exchange's truth once it agrees with the book, or its last word after some seconds."""
-    ends = asyncio.get_running_loop().time() + AGREE_S
+async def _agree(hedger: Hedger, endpoints: Endpoints, patience_s: float) -> dict[str, Any] | None:
+    """Return the exchange's truth once it agrees with the book, or its last word when patience ends."""
+    ends = asyncio.get_running_loop().time() + patience_s
     async with aiohttp.ClientSession(trust_env=False) as session:
         while True:
             try:

@@ -6,21 +6,62 @@ a token that lives 60 s, the second repeats the token with a reason.
 
 from __future__ import annotations
 
-from decimal import Decimal
+import hmac
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, VerbKind
 from streamhedge.domain.treasury import TradeRequest
-from streamhedge.domain.values import Asset, Symbol, TradeId
+from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, divide, exact, plain_text, record
 from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
+from streamhedge.live.status import account_status, funding_status
+from streamhedge.reactor.decide import gate_context, view_of
+from streamhedge.rules.hedge import policy_short, slice_quantity
+from streamhedge.rules.may_buy import may_buy
+from streamhedge.rules.params import HedgeParams
+from streamhedge.rules.view import HedgeView
+
+Request = dict[str, Any]
+Word = Callable[[Request, int], Awaitable[Request]]
+ID_MOST = 200
+
+
+TOKEN_S = 60.0
+"""How long a flatten's plan may be confirmed: the position behind it moves on."""
+
+
+@record
+class Token:
+    """One flatten that was shown to somebody and waits for the confirmation."""
+
+    text: str
+    symbols: tuple[Symbol, ...]
+    uid: int
+    ends_s: float
 
 
 class Words:
     """The words of one running hedger; holds the one flatten token that waits for its confirmation."""
 
-    def __init__(self, hedger: Hedger) -> None:
+    def __init__(self, hedger: Hedger, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._hedger = hedger
+        self._clock = clock
+        self._token: Token | None = None
+        self._words: dict[str, Word] = {
+            "status": self._status,
+            "book": self._book,
+            "trade": self._trade,
+            "may-buy": self._may_buy,
+            "halt": self._verb,
+            "reduce": self._verb,
+            "resume": self._verb,
+            "flatten": self._flatten,
+        }
 
     async def answer(self, request: dict[str, Any], uid: int) -> dict[str, Any]:
         """Answer one request of the control socket.
@@ -29,15 +70,139 @@ class Words:
             CommandError: the request is refused; nothing was done.
         """
         verb = request.get("verb")
-        if verb == "status":
-            return self._hedger.status()
-        if verb == "trade":
-            return await self._hedger.trade(trade_request(request))
-        if verb in ("halt", "reduce", "resume"):
-            symbol = Symbol(request["symbol"]) if request.get("symbol") else None
-            reason = str(request.get("reason") or "")
-            return await self._hedger.verb(VerbKind(verb), symbol=symbol, reason=reason, uid=uid)
-        raise CommandError(f"unknown verb {verb!r}")
+        word = self._words.get(verb) if isinstance(verb, str) else None
+        if word is None:
+            raise CommandError(f"unknown verb {verb!r}; known: {', '.join(self._words)}")
+        return await word(request, uid)
+
+    # ------------------------------------------------------------ looking
+
+    async def _status(self, request: Request, uid: int) -> Request:
+        return self._hedger.status()
+
+    async def _book(self, request: Request, uid: int) -> Request:
+        """Every position of the account with its age, not only the hedged ones."""
+        core = self._hedger.pump.reactor.core
+        now_ns = self._hedger.clock.now_ns()
+        with exact():
+            views = [core.state.book.position_view(*key, now_ns) for key in core.state.book.positions]
+        return {
+            "book_status": core.state.book_status.value,
+            "book_reason": core.state.book_reason,
+            "positions": [_readable(to_plain(view)) for view in views if view is not None],
+            "account": account_status(core, now_ns),
+            "funding": funding_status(core),
+        }
+
+    async def _may_buy(self, request: Request, uid: int) -> Request:
+        hedge = self._hedge(str(request.get("asset") or "BTC"))
+        try:
+            usd = Decimal(str(request.get("usd")))
+        except ArithmeticError as error:
+            raise CommandError(f"may-buy {request.get('usd')!r} is no number") from error
+        core = self._hedger.pump.reactor.core
+        with exact():
+            view = view_of(core, hedge)
+            if view is None:
+                raise CommandError(f"no mark price or filters of {hedge.symbol} are known yet; ask again in a second")
+            found = may_buy(view, gate_context(core, view), usd)
+        return {"symbol": hedge.symbol, "mark_price": str(view.mark_price), **_readable(to_plain(found))}
+
+    def _hedge(self, asset: str) -> HedgeParams:
+        for hedge in self._hedger.policy.hedges:
+            if hedge.asset == asset:
+                return hedge
+        names = ", ".join(hedge.asset for hedge in self._hedger.policy.hedges)
+        raise CommandError(f"no hedge for {asset}; this process holds {names}")
+
+    # ------------------------------------------------------------ acting
+
+    async def _trade(self, request: Request, uid: int) -> Request:
+        return await self._hedger.trade(trade_request(request))
+
+    async def _verb(self, request: Request, uid: int) -> Request:
+        kind = VerbKind(request["verb"])
+        return await self._hedger.verb(kind, symbol=_symbol(request), reason=_reason(request), uid=uid)
+
+    async def _flatten(self, request: Request, uid: int) -> Request:
+        """Without ``confirm`` the plan and a token; with it, the act."""
+        if request.get("confirm") is None:
+            return self._flatten_plan(_symbol(request), uid)
+        reason = _reason(request)
+        if not reason.strip():
+            raise CommandError("flatten needs --reason: it stands in the journal; nothing was changed")
+        token = self._token
+        said = str(request["confirm"])
+        if token is None or not hmac.compare_digest(said.encode(), token.text.encode()) or token.uid != uid:
+            raise CommandError(
+                f"{said!r} is no token that waits; ask again with `streamhedge flatten`; nothing was changed"
+            )
+        self._token = None
+        if self._clock() > token.ends_s:
+            raise CommandError(
+                f"the token is older than {TOKEN_S:.0f} s and the plan with it; ask again with `streamhedge flatten`; "
+                "nothing was changed"
+            )
+        for symbol in token.symbols:
+            await self._hedger.verb(VerbKind.FLATTEN, symbol=symbol, reason=reason, uid=uid)
+        return self._hedger.status()
+
+    def _flatten_plan(self, symbol: Symbol | None, uid: int) -> Request:
+        core = self._hedger.pump.reactor.core
+        hedges = [hedge for hedge in self._hedger.policy.hedges if symbol in (None, hedge.symbol)]
+        if not hedges:
+            raise CommandError(f"{symbol} is no hedge of this process; nothing was changed")
+        with exact():
+            rows = [flatten_row(view) for hedge in hedges if (view := view_of(core, hedge)) is not None]
+        if len(rows) != len(hedges):
+            raise CommandError("no mark price or filters are known yet; ask again in a second; nothing was changed")
+        symbols = tuple(hedge.symbol for hedge in hedges)
+        self._token = Token(secrets.token_hex(4), symbols, uid, self._clock() + TOKEN_S)
+        return {"plan": rows, "token": self._token.text, "valid_s": TOKEN_S}
+
+
+def flatten_row(view: HedgeView) -> Request:
+    """Return what closing one position would do: orders, cost, and the exposure it leaves."""
+    size = abs(view.position)
+    first = slice_quantity(view, size, market=True) if size else ZERO
+    params, most = view.params, view.limits.max_short_ratio
+    naked = policy_short(params=params, max_short_ratio=most, float_quantity=view.float_quantity)
+    return {
+        "symbol": params.symbol,
+        "position": str(view.position),
+        "side": "BUY" if view.position < 0 else "SELL",
+        "slices": int(divide(size, first).to_integral_value(rounding=ROUND_CEILING)) if first else 0,
+        "first_quantity": str(first),
+        "mark_price": str(view.mark_price),
+        "mark_age_ms": view.mark_age_ms,
+        "notional_usd": f"{size * view.mark_price:.2f}",
+        "fee_usd": f"{size * view.mark_price * view.instrument.taker_fee_rate:.2f}",
+        "realised_pnl_usd": f"{view.position * (view.mark_price - view.entry_price):.2f}",
+        "naked_usd_after": f"{naked * view.mark_price:.2f}",
+        "trading_state": view.trading_state.value,
+    }
+
+
+def _symbol(request: Request) -> Symbol | None:
+    return Symbol(str(request["symbol"])) if request.get("symbol") else None
+
+
+def _reason(request: Request) -> str:
+    return str(request.get("reason") or "")
+
+
+def _readable(row: Request) -> Request:
+    """Cut the long tails of divisions; nothing that was said by the venue is longer than eight decimals."""
+    return {name: _short(value) for name, value in row.items()}
+
+
+def _short(value: Any) -> Any:
+    if not isinstance(value, str) or len(value.partition(".")[2]) <= 8:
+        return value
+    try:
+        return plain_text(round(Decimal(value), 8))
+    except ArithmeticError:
+        return value
 
 
 def trade_request(said: dict[str, Any]) -> TradeRequest:
@@ -47,6 +212,8 @@ def trade_request(said: dict[str, Any]) -> TradeRequest:
         CommandError: it describes none; nothing was recorded.
     """
     try:
+        if not isinstance(said["id"], str) or not 0 < len(said["id"]) <= ID_MOST:
+            raise ValueError(f"an id is a text of at most {ID_MOST} characters")
         return TradeRequest(
             kind=FloatTradeKind(said["kind"]),
             asset=Asset(said.get("asset") or "BTC"),

@@ -124,7 +124,9 @@ def _judge_effect(core: Core, memory: SymbolMemory, exposure: Exposure) -> None:
         memory.fruitless_fills = 0 if nearer else memory.fruitless_fills + 1 if same_side else 1
         memory.fruitless_side = order.side.value
         if memory.fruitless_fills > core.policy.limits.repeated_same_side_fills:
-            block_ineffective(core, memory, f"{memory.fruitless_fills} fills in a row did not bring the position nearer")
+            block_ineffective(
+                core, memory, f"{memory.fruitless_fills} fills in a row did not bring the position nearer"
+            )
             return
 
 

@@ -257,6 +257,8 @@ def _venue_close(core: Core, memory: SymbolMemory, event: ExecutionReport) -> No
         memory.reopen_at_ns = core.now_ns + wait_ms * NS_PER_MS
         after = f"re-hedging in {wait_ms} ms"
     memory.position_trusted = False
+    latch = {"reason": memory.venue_closed, "until_ns": memory.reopen_at_ns}
+    core.persist("state", f"venue_close:{event.symbol}", **latch)
     core.commands.append(RequestSnapshot(reason=f"{event.owner.value} of {event.symbol}", audit=True))
     core.persist(
         "venue_close",
@@ -459,7 +461,7 @@ def _resume(core: Core, symbol: Symbol | None) -> None:
         memory.reopen_at_ns = None
         memory.venue_closed = ""
         memory.external_times_ns = []
-        for word in ("block", "flatten", "reduce"):
+        for word in ("block", "flatten", "reduce", "venue_close"):
             core.persist("state", f"{word}:{memory.symbol}", cause=None, reason=None)
         core.persist("state", f"pace:{memory.symbol}", paced=False)
 

@@ -1,0 +1,104 @@
+"""Start-up is recovery: from the ledger to the state a run begins with. What is open at the venue is settled by evidence.
+
+The ledger says what we meant; the venue will say what is. Orders whose end nobody learnt come back in doubt, latches come
+back latched, and after a change of boot (power loss may have taken the newest intents) nothing is raised until a request
+that nobody remembers can no longer be accepted.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from streamhedge.domain.order import OrderStatus
+from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Symbol
+from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
+from streamhedge.reactor.reactor import Reactor
+from streamhedge.reactor.state import Block, State
+from streamhedge.rules.params import Policy
+from streamhedge.store.ledger import Ledger
+
+DAY_NS = 86_400 * NS_PER_SECOND
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(uuid.getnode())
+
+
+def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: str, shadow: bool) -> State:
+    """Return the state that the ledger leads to.
+
+    Args:
+        ledger: The account's books.
+        policy: What the operator configured.
+        epoch: Number of this run.
+        now_ns: The time, nanoseconds since the epoch.
+        boot: Name of this boot.
+        shadow: True when orders are withheld.
+    """
+    state = State(instance=ledger.instance, epoch=epoch, shadow=shadow)
+    state.meter.started_ns = now_ns
+    for trade in ledger.float_trades():
+        state.floats[trade.asset] = state.floats.get(trade.asset, ZERO) + trade.quantity
+        state.usd += trade.usd
+    for order in ledger.open_orders():
+        # It was committed; whether it left is unknown. Evidence settles it: events, order.status, absence.
+        state.orders[order.client_order_id] = replace(order, status=OrderStatus.IN_DOUBT, absences=0)
+    reactor = Reactor(state, policy)
+    for key, fields in ledger.states().items():
+        _restore(reactor, key, fields, now_ns)
+    quarantine_ns = _quarantine_until(ledger, policy, now_ns=now_ns, boot=boot)
+    if quarantine_ns > now_ns:
+        state.quarantine_until_ns = quarantine_ns
+        for memory in state.memory.values():
+            memory.confirm_after_ns = quarantine_ns
+    return state
+
+
+def _restore(reactor: Reactor, key: str, fields: dict[str, Any], now_ns: int) -> None:
+    """Put one latch back."""
+    state = reactor.state
+    word, _, symbol = key.partition(":")
+    if word == "day" and fields.get("day") == now_ns // DAY_NS:
+        state.meter.day = fields["day"]
+        state.meter.turnover = Decimal(fields["turnover"])
+        state.meter.hedge_cost = Decimal(fields["hedge_cost"])
+        return
+    memory = reactor.core.memory_of(Symbol(symbol)) if symbol else None
+    if word == "pace" and memory is not None:
+        memory.paced = bool(fields.get("paced"))
+        memory.last_paced_ns = now_ns
+    reason = fields.get("reason")
+    if not reason:
+        return
+    if word == "halted":
+        state.halted = str(reason)
+    elif word == "reduce" and memory is None:
+        state.reducing["operator"] = str(reason)
+    elif word == "reduce" and memory is not None:
+        memory.reduce_only = str(reason)
+    elif word == "flatten" and memory is not None:
+        memory.flatten = str(reason)
+    elif word == "block" and memory is not None:
+        memory.block = Block(cause=str(fields["cause"]), reason=str(reason), latched=True, until_ns=None)
+    elif word == "venue_close" and memory is not None:
+        memory.venue_closed = str(reason)
+        memory.reopen_at_ns = int(fields["until_ns"])
+
+
+def _quarantine_until(ledger: Ledger, policy: Policy, *, now_ns: int, boot: str) -> int:
+    """Return when an order that a lost ledger entry does not remember can no longer be accepted; 0 when none can be."""
+    last = ledger.last_epoch()
+    if last is None or last["boot_id"] == boot:
+        return 0
+    since_ms = (now_ns - DAY_NS) // NS_PER_MS
+    newest = max((order.decided_ns for order in ledger.intents(since_ms=since_ms)), default=0)
+    newest = max(newest, int(last["started_ms"]) * NS_PER_MS)
+    return newest + policy.limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
