@@ -1,7 +1,8 @@
 """One instance per account: an advisory lock that the kernel drops with the process, however it dies.
 
 The lock file sits in a fixed per-user folder and is named by venue and key fingerprint, so that two state directories
-cannot hide two instances from each other.
+cannot hide two instances from each other. The folder is locked too (shared): a cleaner of old temporary files leaves
+what is locked, and a lock file that was removed would let a second instance in.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -21,14 +23,18 @@ def lock_folder() -> Path:
     """Return the per-user folder of locks and short sockets, made 0700.
 
     Raises:
-        ConfigError: somebody else owns it, or others may write to it.
+        ConfigError: somebody else owns it, others may write to it, or it is no folder.
     """
     folder = Path(tempfile.gettempdir()) / f"streamhedge-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o022 or folder.is_symlink():
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}: it must be a folder of ours; nothing was started") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         raise ConfigError(
-            f"{folder} is not ours alone (owner {found.st_uid}, mode {found.st_mode & 0o777:o}): remove it"
+            f"{folder} is not ours alone (owner {found.st_uid}, mode {found.st_mode & 0o777:o}): remove it; nothing was "
+            "started"
         )
     return folder
 
@@ -41,22 +47,31 @@ class InstanceLock:
 
         Raises:
             AlreadyRunning: another process holds it; the message names it.
+            ConfigError: the lock file is a link, not ours, or cannot be made.
         """
-        self.path = lock_folder() / f"{name}.lock"
-        flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-        self._file = os.open(self.path, flags, 0o600)
+        folder = lock_folder()
+        self.path = folder / f"{name}.lock"
         try:
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            with contextlib.suppress(
+                BlockingIOError
+            ):  # a cleaner at work this moment: it meets the file's lock instead
+                fcntl.flock(self._folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            self._file = os.open(self.path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, orjson.dumps({"pid": os.getpid(), "state_dir": str(state_dir)}), 0)
+        except BlockingIOError as error:
             holder = self._holder()
-            os.close(self._file)
+            self.release()
             raise AlreadyRunning(
                 f"another streamhedge holds this account: pid {holder.get('pid', 'unknown')}, state "
                 f"{holder.get('state_dir', 'unknown')}. This one did nothing; see it with `streamhedge status`, "
                 "or stop it"
             ) from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, orjson.dumps({"pid": os.getpid(), "state_dir": str(state_dir)}), 0)
+        except OSError as error:
+            self.release()
+            raise ConfigError(f"lock {self.path}: {error.strerror}: remove it; nothing was started") from error
 
     def _holder(self) -> dict[str, object]:
         try:
@@ -66,6 +81,8 @@ class InstanceLock:
             return {}
 
     def release(self) -> None:
-        """Let go; the file stays, the lock does not."""
-        with contextlib.suppress(OSError):
-            os.close(self._file)
+        """Let go; the file stays, the lock does not. Safe to call twice."""
+        for name in ("_file", "_folder"):
+            handle = self.__dict__.pop(name, None)
+            if handle is not None:
+                os.close(handle)
