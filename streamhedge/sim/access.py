@@ -9,12 +9,13 @@ import hmac
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from streamhedge.sim.grammar import Refusal
+from streamhedge.sim.refusals import Refusal
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 KEY_LIFE_MS = 3_600_000
@@ -107,6 +108,7 @@ class Limits:
     orders: deque[int] = field(default_factory=deque)
     refused: deque[int] = field(default_factory=deque)
     banned_until_ms: int = 0
+    why: Refusal = field(default_factory=lambda: Refusal(-1003))
 
     def _clean(self, now_ms: int) -> None:
         while self.weights and self.weights[0][0] <= now_ms - 60_000:
@@ -129,17 +131,38 @@ class Limits:
         self._clean(now_ms)
         if now_ms < self.banned_until_ms:
             return (self.banned_until_ms - now_ms) // 1_000 + 1
-        full = self.weight + weight > WEIGHT_PER_MINUTE
-        full = full or (orders > 0 and len(self.orders) + orders > ORDERS_PER_MINUTE)
-        full = full or (orders > 0 and self.recent(now_ms) + orders > ORDERS_PER_10S)
-        if full:
-            self.refused.append(now_ms)
-            if len(self.refused) > BAN_AFTER:
-                self.banned_until_ms = now_ms + BAN_MS
-            return 10
-        self.weights.append((now_ms, weight))
-        self.orders.extend([now_ms] * orders)
+        over = self._over(weight, orders, now_ms)
+        if over is None:
+            self.weights.append((now_ms, weight))
+            self.orders.extend([now_ms] * orders)
+            return None
+        since_ms, window_ms, self.why = over
+        self.refused.append(now_ms)
+        if len(self.refused) > BAN_AFTER:
+            self.banned_until_ms = now_ms + BAN_MS
+            return BAN_MS // 1_000
+        return max(1, (since_ms + window_ms - now_ms + 999) // 1_000)
+
+    def _over(self, weight: int, orders: int, now_ms: int) -> tuple[int, int, Refusal] | None:
+        """Return the oldest count of the window that is full, its length, and the refusal; None when none is."""
+        if weight and self.weight + weight > WEIGHT_PER_MINUTE:
+            return self.weights[0][0] if self.weights else now_ms, 60_000, Refusal(-1003)
+        if orders and self.recent(now_ms) + orders > ORDERS_PER_10S:
+            oldest = self.orders[-self.recent(now_ms)]
+            return oldest, 10_000, Refusal(-1015, ORDERS_PER_10S, "10 SECOND")
+        if orders and len(self.orders) + orders > ORDERS_PER_MINUTE:
+            return self.orders[0], 60_000, Refusal(-1015, ORDERS_PER_MINUTE, "MINUTE")
         return None
+
+    def words(self, now_ms: int) -> tuple[int, dict[str, Any]]:
+        """Return status and body of the last request over a limit."""
+        if not self.banned(now_ms):
+            return self.why.status, self.why.body
+        text = (
+            f"Way too many requests; IP banned until {self.banned_until_ms}. "
+            "Please use the websocket for live updates to avoid bans."
+        )
+        return 418, {"code": -1003, "msg": text}
 
     def banned(self, now_ms: int) -> bool:
         """True while the address is banned."""

@@ -89,10 +89,6 @@ class Account:
         """Return the initial margin of the cross positions."""
         return sum((abs(p.amount) * contracts[p.symbol].mark / p.leverage for p in self.cross()), D(0))
 
-    def available(self, contracts: dict[str, Contract]) -> Decimal:
-        """Return what new orders may use."""
-        return max(D(0), self.equity(contracts) - self.initial(contracts))
-
     def fill(self, contract: Contract, signed: Decimal, price: Decimal, fee: Decimal, now_ms: int) -> Decimal:
         """Book one fill and return its realised PnL; the wallet moves by PnL minus fee."""
         p = self.position(contract.symbol)
@@ -117,7 +113,9 @@ class Account:
             p.entry = ((p.entry * abs(before) + price * opening) / abs(after)).quantize(EIGHT)
             p.fees += fee
         if opening and p.isolated:
-            p.isolated_wallet += eight(opening * contract.mark / p.leverage) - fee
+            # Initial margin at the mark, plus what the fill loses against it, less the fee (three recorded rows).
+            loss = max(D(0), price - contract.mark if signed > 0 else contract.mark - price)
+            p.isolated_wallet += eight(opening * (contract.mark / p.leverage + loss)) - fee
         p.amount = after
         p.realised += realised
         p.update_ms = now_ms

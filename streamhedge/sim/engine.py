@@ -1,25 +1,57 @@
-"""The matching engine of one account: orders, fills, margin, liquidation, deleveraging, funding, and their events.
+"""The matching engine of one account: orders, fills, margin, and their events.
 
 Events leave in the venue's order: NEW first, then TRADE_LITE, ACCOUNT_UPDATE, ORDER_TRADE_UPDATE per fill. Invariants:
-a reduce-only order never opens; the wallet moves by realised PnL minus fee; every change of a position is an event.
+a reduce-only order never opens, over its whole life; the wallet moves by realised PnL minus fee; every change of a
+position is an event.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from streamhedge.sim import grammar
 from streamhedge.sim.account import Account, eight
 from streamhedge.sim.faults import Faults
-from streamhedge.sim.grammar import Message, Refusal
-from streamhedge.sim.market import Contract, to_tick
-from streamhedge.sim.orders import SimOrder, check_margin, matches, parse_order, reducible
+from streamhedge.sim.grammar import Message
+from streamhedge.sim.market import Contract
+from streamhedge.sim.orders import SimOrder, check_margin, matches, parse_order, reaches, reducible
+from streamhedge.sim.refusals import Refusal
 
 D = Decimal
-LIQUIDATION_FEE = D("0.0125")
-IOC_REMAINDER, DISPLACED, LIQUIDATED, MARKET_REMAINDER = "2", "4", "5", "9"
+IOC_REMAINDER, DISPLACED, MARKET_REMAINDER, PREVENTED = "2", "4", "9", "1"
+OPEN_MOST = 200
+HISTORY_MOST = 100_000
+"""Ended orders, trades and income rows kept; older ones are forgotten, as at the venue after some days."""
 Emit = Callable[[Message], None]
+
+
+@dataclass(slots=True)
+class Trade:
+    """One fill, as userTrades and income tell it."""
+
+    order: SimOrder
+    trade_id: int
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    realised: Decimal
+    maker: bool
+    time_ms: int
+
+
+@dataclass(slots=True)
+class Income:
+    """One change of the wallet, as income tells it."""
+
+    kind: str
+    symbol: str
+    amount: Decimal
+    time_ms: int
+    number: int
+    trade_id: str = ""
 
 
 class Engine:
@@ -31,30 +63,70 @@ class Engine:
         self.faults = faults
         self.emit = emit
         self.orders: dict[int, SimOrder] = {}
-        self.next_order = 4_000_000_001
-        self.next_trade = 900_000_001
-        self.closed_by_venue: list[Message] = []
+        self.trades: deque[Trade] = deque(maxlen=HISTORY_MOST)
+        self.income: deque[Income] = deque(maxlen=HISTORY_MOST)
+        self._open: dict[int, SimOrder] = {}
+        self._named: dict[tuple[str, str], int] = {}
+        self._next_order = 4_000_000_001
+        self._next_trade = 900_000_001
+        self._next_income = 9_700_000_000_001
 
     # ------------------------------------------------------------ lookup
 
     def resting(self, symbol: str | None = None) -> list[SimOrder]:
         """Return the open orders, oldest first."""
-        return [o for o in self.orders.values() if o.open and symbol in (None, o.symbol)]
+        return [o for o in self._open.values() if symbol in (None, o.symbol)]
 
     def find(self, symbol: str, params: Mapping[str, str]) -> SimOrder | None:
         """Return the order that `orderId` or `origClientOrderId` names; of several with one client id the newest."""
-        if params.get("orderId"):
-            order = self.orders.get(int(params["orderId"]))
+        number, name = params.get("orderId", ""), params.get("origClientOrderId", "")
+        if not number and not name:
+            raise Refusal(-1102, "orderId")
+        if number:
+            if not number.isdigit():
+                raise Refusal(-1102, "orderId")
+            order = self.orders.get(int(number))
             return order if order is not None and order.symbol == symbol else None
-        name = params.get("origClientOrderId", "")
-        found = [o for o in self.orders.values() if o.client_id == name and o.symbol == symbol]
-        return found[-1] if found else None
+        return self.orders.get(self._named.get((symbol, name), 0))
 
     def contract(self, symbol: str) -> Contract:
         """Return a contract or refuse with -1121."""
         if symbol not in self.contracts:
             raise Refusal(-1102, "symbol") if not symbol else Refusal(-1121)
         return self.contracts[symbol]
+
+    # ------------------------------------------------------------ margin
+
+    def open_notional(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Return the notional of the open buy and sell orders that may open, each at its price."""
+        bids = asks = D(0)
+        for order in self.resting(symbol):
+            if not order.reduce_only:
+                bids += order.left * order.price if order.side == "BUY" else 0
+                asks += order.left * order.price if order.side == "SELL" else 0
+        return bids, asks
+
+    def order_margin(self, symbol: str) -> Decimal:
+        """Return the initial margin that open orders hold: one way, the worse of both sides filling.
+
+        Formula: (max(|N + bids|, |N - asks|) - |N|) / leverage, N the signed notional at the mark.
+        """
+        bids, asks = self.open_notional(symbol)
+        if not bids and not asks:
+            return D(0)
+        p = self.account.position(symbol)
+        notional = p.amount * self.contracts[symbol].mark
+        worst = max(abs(notional + bids), abs(notional - asks))
+        return max(D(0), worst - abs(notional)) / p.leverage
+
+    def orders_margin(self) -> Decimal:
+        """Return what all open orders hold."""
+        return sum((self.order_margin(symbol) for symbol in self.contracts), D(0))
+
+    def available(self) -> Decimal:
+        """Return what new orders may use: cross equity less the initial margin of positions and open orders."""
+        account = self.account
+        return max(D(0), account.equity(self.contracts) - account.initial(self.contracts) - self.orders_margin())
 
     # ------------------------------------------------------------ orders
 
@@ -65,13 +137,15 @@ class Engine:
             Refusal: the venue's code; nothing has happened.
         """
         contract = self.contract(params.get("symbol", ""))
-        client_id = params.get("newClientOrderId") or f"web_{self.next_order}"
+        client_id = params.get("newClientOrderId") or f"web_{self._next_order}"
         order = parse_order(
-            params, contract, self.account, order_id=self.next_order, now_ms=now_ms, client_id=client_id
+            params, contract, self.account, order_id=self._next_order, now_ms=now_ms, client_id=client_id
         )
-        if any(o.client_id == client_id for o in self.resting()):
+        rivals = self.resting()
+        if any(o.client_id == client_id for o in rivals):
             raise Refusal(-4116)
-        if len(self.resting(order.symbol)) >= 200:
+        rivals = [o for o in rivals if o.symbol == order.symbol]
+        if len(rivals) >= OPEN_MOST:
             raise Refusal(-2025)
         if order.reduce_only:
             room = reducible(order, self.account)
@@ -80,22 +154,69 @@ class Engine:
             order.quantity = min(order.quantity, room)
         elif self.faults.take("O14", now_ms) is not None:
             raise Refusal(-2019)
-        check_margin(order, contract, self.account, self.contracts)
+        queued = sum((o.left for o in rivals if o.side == order.side and not o.reduce_only), D(0))
+        check_margin(order, contract, self.account, queued=queued, available=self.available())
         crossing = matches(order, contract, order.quantity)
-        if order.time_in_force == "GTX" and crossing:
+        if order.time_in_force == "GTX" and (crossing or self._own_met(order, contract)):
             raise Refusal(-5022)
         if order.time_in_force == "FOK" and sum((q for _, q in crossing), D(0)) < order.quantity:
             raise Refusal(-5021)
         if order.type == "MARKET" and not crossing:
             raise Refusal(-4131)
-        self.next_order += 1
-        self.orders[order.order_id] = order
-        self.emit(grammar.order_trade_update(order, execution="NEW", now_ms=now_ms))
+        self.admit(order, now_ms)
         self._take(order, contract, now_ms)
         return order
 
+    def number(self) -> int:
+        """Return the next order's id."""
+        return self._next_order
+
+    def admit(self, order: SimOrder, now_ms: int) -> None:
+        """Give an order its place among the open ones and say NEW."""
+        self._next_order += 1
+        self.orders[order.order_id] = self._open[order.order_id] = order
+        self._named[order.symbol, order.client_id] = order.order_id
+        if len(self.orders) > HISTORY_MOST:
+            oldest = next(iter(self.orders.values()))
+            if not oldest.open:
+                del self.orders[oldest.order_id]
+                if self._named[oldest.symbol, oldest.client_id] == oldest.order_id:
+                    del self._named[oldest.symbol, oldest.client_id]
+        self.emit(grammar.order_trade_update(order, execution="NEW", now_ms=now_ms))
+
+    def _own_met(self, order: SimOrder, contract: Contract) -> list[SimOrder]:
+        """Return the account's own open orders that an order would meet before the book, best first."""
+        best = contract.levels(order.side, 1)[0][0]
+        own = [
+            o
+            for o in self.resting(order.symbol)
+            if o is not order
+            and o.side != order.side
+            and reaches(order, o.price)
+            and (o.price <= best if order.side == "BUY" else o.price >= best)
+        ]
+        return sorted(own, key=lambda o: (o.price * order.sign, o.order_id))
+
+    def _prevent(self, order: SimOrder, contract: Contract, now_ms: int) -> None:
+        """Apply self-trade prevention, by the incoming order's mode."""
+        for resting in self._own_met(order, contract):
+            if not order.open:
+                return
+            if order.prevention == "NONE":
+                quantity = min(order.left, resting.left)
+                for one, maker in ((resting, True), (order, False)):
+                    self.execute(one, contract, quantity=quantity, price=resting.price, now_ms=now_ms, maker=maker)
+                continue
+            if order.prevention != "EXPIRE_TAKER":
+                self.end(resting, "EXPIRED_IN_MATCH", PREVENTED, now_ms)
+            if order.prevention != "EXPIRE_MAKER":
+                self.end(order, "EXPIRED_IN_MATCH", PREVENTED, now_ms)
+
     def _take(self, order: SimOrder, contract: Contract, now_ms: int) -> None:
-        most = order.quantity
+        self._prevent(order, contract, now_ms)
+        if not order.open:
+            return
+        most = order.left
         part = self.faults.take("O7", now_ms)
         if part is not None:
             most = (order.quantity * D(part) / 100) // contract.step * contract.step
@@ -127,14 +248,13 @@ class Engine:
         order.quote += quantity * price
         order.status = "FILLED" if order.left == 0 else "PARTIALLY_FILLED"
         order.update_ms = now_ms
-        trade = self.next_trade
-        self.next_trade += 1
+        if not order.open:
+            self._open.pop(order.order_id, None)
+        trade = Trade(order, self._next_trade, price, quantity, fee, realised, maker, now_ms)
+        self._next_trade += 1
+        self._remember(trade)
         if not venue and self.faults.take("U9", now_ms) is None:
-            self.emit(
-                grammar.trade_lite(
-                    order, contract, last=quantity, price=price, trade_id=trade, maker=maker, now_ms=now_ms
-                )
-            )
+            self.emit(grammar.trade_lite(trade, contract))
         update = self.account_update("ORDER", now_ms, symbols=[order.symbol])
         if lie:
             row = update["a"]["P"][0]
@@ -147,13 +267,24 @@ class Engine:
             price=price,
             fee=fee,
             realised=realised,
-            trade_id=trade,
+            trade_id=trade.trade_id,
             maker=maker,
         )
         swapped = self.faults.take("U5", now_ms) is not None
         for message in (report, update) if swapped else (update, report):
             self.emit(message)
         self._trim(order.symbol, now_ms)
+
+    def _remember(self, trade: Trade) -> None:
+        self.trades.append(trade)
+        for kind, amount in (("REALIZED_PNL", trade.realised), ("COMMISSION", -trade.fee)):
+            if amount:
+                self.book_income(kind, trade.order.symbol, amount, trade.time_ms, str(trade.trade_id))
+
+    def book_income(self, kind: str, symbol: str, amount: Decimal, now_ms: int, trade_id: str = "") -> None:
+        """Note one change of the wallet."""
+        self.income.append(Income(kind, symbol, amount, now_ms, self._next_income, trade_id))
+        self._next_income += 1
 
     def _trim(self, symbol: str, now_ms: int) -> None:
         """Keep resting reduce-only orders within the position, newest first to go."""
@@ -170,7 +301,9 @@ class Engine:
         """End an open order without a fill."""
         order.status = status
         order.update_ms = now_ms
-        self.emit(grammar.order_trade_update(order, execution=status, now_ms=now_ms, reason=reason))
+        self._open.pop(order.order_id, None)
+        execution = "EXPIRED" if status == "EXPIRED_IN_MATCH" else status
+        self.emit(grammar.order_trade_update(order, execution=execution, now_ms=now_ms, reason=reason))
 
     def cancel(self, params: Mapping[str, str], now_ms: int) -> SimOrder:
         """Cancel one open order, or refuse with -2011."""
@@ -180,115 +313,34 @@ class Engine:
         self.end(order, "CANCELED", "0", now_ms)
         return order
 
+    def cancel_all(self, symbol: str | None, now_ms: int) -> None:
+        """Cancel the open orders of a symbol, or all."""
+        for order in self.resting(symbol):
+            self.end(order, "CANCELED", "0", now_ms)
+
     def sweep(self, now_ms: int) -> None:
         """Fill resting orders that the price has reached, at their own price, as makers."""
         for order in self.resting():
             contract = self.contracts[order.symbol]
-            best = contract.levels(order.side, 1)[0][0]
-            if best <= order.price if order.side == "BUY" else best >= order.price:
+            # One fill may end or trim the next order: reduce-only holds for an order's whole life.
+            if order.open and reaches(order, contract.levels(order.side, 1)[0][0]):
                 self.execute(order, contract, quantity=order.left, price=order.price, now_ms=now_ms, maker=True)
-
-    # ------------------------------------------------------------ what the venue does by itself
-
-    def liquidate(self, now_ms: int) -> None:
-        """Close what its margin no longer carries."""
-        account = self.account
-        for p in list(account.positions.values()):
-            if p.amount == 0 or not p.isolated:
-                continue
-            contract = self.contracts[p.symbol]
-            need = contract.maintenance(abs(p.amount) * contract.mark)
-            if p.isolated_wallet + p.pnl(contract.mark) <= need:
-                self.close_all(p.symbol, now_ms)
-        while account.cross() and account.equity(self.contracts) <= account.maintenance(self.contracts):
-            worst = max(account.cross(), key=lambda p: abs(p.amount) * self.contracts[p.symbol].mark)
-            self.close_all(worst.symbol, now_ms)
-
-    def close_all(self, symbol: str, now_ms: int) -> None:
-        """Liquidate one position: orders die, an autoclose order takes it, the clearance fee goes."""
-        contract = self.contracts[symbol]
-        for order in self.resting():
-            self.end(order, "EXPIRED", LIQUIDATED, now_ms)
-        amount = self.account.position(symbol).amount
-        self.venue_order("autoclose-", "LIQUIDATION", symbol, abs(amount), now_ms, free=False)
-        self.account.liquidations += 1
-        fee = min(eight(abs(amount) * contract.mark * LIQUIDATION_FEE), max(self.account.wallet, D(0)))
-        if self.account.wallet < 0:
-            fee = self.account.wallet  # the insurance fund bears what is missing
-        self.transfer(-fee, "INSURANCE_CLEAR", now_ms)
-
-    def deleverage(self, symbol: str, quantity: Decimal, now_ms: int) -> None:
-        """Close part of a position against a bankrupt counterparty, without fee."""
-        if quantity > 0:
-            self.venue_order("adl_autoclose", "LIMIT", symbol, quantity, now_ms, free=True)
-            self.account.adls += 1
-
-    def settle(self, symbol: str, now_ms: int) -> None:
-        """Close a position because its contract settles."""
-        amount = abs(self.account.position(symbol).amount)
-        if amount:
-            self.venue_order("settlement_autoclose-", "MARKET", symbol, amount, now_ms, free=True)
-
-    def venue_order(self, prefix: str, kind: str, symbol: str, quantity: Decimal, now_ms: int, *, free: bool) -> None:
-        """Make and fill an order of the venue's own against this account."""
-        contract = self.contracts[symbol]
-        number = self.next_order
-        self.next_order += 1
-        name = prefix if prefix == "adl_autoclose" else f"{prefix}{now_ms}{number % 1000}"
-        order = SimOrder(
-            order_id=number,
-            client_id=name,
-            symbol=symbol,
-            side="BUY" if self.account.position(symbol).amount < 0 else "SELL",
-            type=kind,
-            time_in_force="GTC" if kind == "LIMIT" else "IOC",
-            quantity=quantity,
-            price=to_tick(contract.mark, contract.tick),
-            reduce_only=False,
-            prevention="NONE",
-            time_ms=now_ms,
-            update_ms=now_ms,
-        )
-        self.orders[number] = order
-        self.emit(grammar.order_trade_update(order, execution="NEW", now_ms=now_ms))
-        self.execute(
-            *(order, contract),
-            quantity=quantity,
-            price=to_tick(contract.mark, contract.tick),
-            now_ms=now_ms,
-            maker=False,
-            venue=True,
-            free=free,
-        )
-        self.closed_by_venue.append({"client_id": name, "symbol": symbol, "quantity": grammar.plain(quantity)})
 
     def external(self, symbol: str, signed: Decimal, now_ms: int) -> None:
         """Trade as somebody else with the same account would: a MARKET order under a foreign client id."""
         side = "BUY" if signed > 0 else "SELL"
         words = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": grammar.plain(abs(signed))}
-        self.place({**words, "newClientOrderId": f"web_{self.next_order}"}, now_ms)
+        self.place({**words, "newClientOrderId": f"web_{self._next_order}"}, now_ms)
 
-    def fund(self, symbol: str, mark: Decimal, now_ms: int) -> Message | None:
-        """Pay funding on a position at a mark; return the event to deliver, None when flat."""
-        p = self.account.position(symbol)
-        if p.amount == 0:
-            return None
-        paid = eight(-p.amount * mark * self.contracts[symbol].funding_rate)
-        self.account.wallet += paid
-        self.account.funding += paid
-        self.account.update_ms = now_ms
-        if p.isolated:
-            p.isolated_wallet += paid
-            p.update_ms = now_ms
-        return self.account_update(
-            "FUNDING_FEE", now_ms, symbols=[symbol] if p.isolated else [], change=paid, cause=symbol
-        )
+    # ------------------------------------------------------------ money
 
     def transfer(self, amount: Decimal, reason: str, now_ms: int) -> None:
         """Move money in or out of the wallet and say so."""
         self.account.wallet = eight(self.account.wallet + amount)
         self.account.transfers += amount
         self.account.update_ms = now_ms
+        kind = "INSURANCE_CLEAR" if reason == "INSURANCE_CLEAR" else "TRANSFER"
+        self.book_income(kind, "", amount, now_ms)
         self.emit(self.account_update(reason, now_ms, change=amount))
 
     def account_update(
@@ -299,10 +351,11 @@ class Engine:
         symbols: list[str] | None = None,
         change: Decimal = D(0),
         cause: str | None = None,
+        balances: bool = True,
     ) -> Message:
-        """Return ACCOUNT_UPDATE of the state now."""
+        """Return ACCOUNT_UPDATE of the state now; ``balances`` False where none changed."""
         account = self.account
-        return grammar.account_update(
+        message = grammar.account_update(
             reason,
             now_ms=now_ms,
             wallet=account.wallet,
@@ -311,3 +364,6 @@ class Engine:
             positions=[(account.position(symbol), self.contracts[symbol]) for symbol in symbols or []],
             symbol=cause,
         )
+        if not balances:
+            message["a"]["B"] = []
+        return message

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,10 +17,13 @@ from functools import partial
 from streamhedge.sim import grammar, rest, wsapi
 from streamhedge.sim.access import Keys, Limits, ListenKey
 from streamhedge.sim.account import Account
+from streamhedge.sim.calls import Reply
+from streamhedge.sim.clearing import Clearing
 from streamhedge.sim.engine import Engine
 from streamhedge.sim.faults import Faults
-from streamhedge.sim.grammar import Message, Refusal, plain
-from streamhedge.sim.market import contracts
+from streamhedge.sim.grammar import Message, plain
+from streamhedge.sim.market import Bracket, contracts
+from streamhedge.sim.refusals import Refusal
 from streamhedge.sim.streams import Streams
 from streamhedge.sim.tapes import Tape
 
@@ -29,6 +33,11 @@ ETHER_PART = D("0.0373")
 MARK_MOST_MS, MARK_LEAST_MS = 1_000, 10
 FUNDING_LATE_MS = (200, 3_000)
 EIGHT_HOURS_MS = 8 * 3_600_000
+SETTLEMENTS_MOST = 10_000
+STATUSES = (
+    *("PENDING_TRADING", "TRADING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING"),
+    "CLOSE",
+)
 
 
 @dataclass(slots=True)
@@ -58,10 +67,14 @@ class Exchange:
         self.listen_key = ListenKey(random.Random(settings.seed + start_ms))
         self.streams = Streams()
         self.engine = Engine(self.contracts, self.account, self.faults, self.emit)
+        self.clearing = Clearing(self.engine)
+        self.settlements: deque[tuple[str, Decimal, Decimal, int]] = deque(maxlen=SETTLEMENTS_MOST)
         self.calls: dict[str, int] = {}
         self.ws_calls: dict[str, int] = {}
         self.wire_posts: dict[str, int] = {}
         self.drop_ws_api = False
+        self.freeze_ws_api = False
+        self._maintained_until_ms = 0
         self.start_ms = start_ms
         self.now_ms = start_ms
         self._later: list[tuple[int, int, Callable[[int], None]]] = []
@@ -96,9 +109,13 @@ class Exchange:
             _, _, action = heapq.heappop(self._later)
             action(self.now_ms)
         self._happen(self.now_ms)
-        self.engine.liquidate(self.now_ms)
-        self.engine.sweep(self.now_ms)
-        self._fund(self.now_ms)
+        self.streams.retire(self.now_ms)
+        if not self.in_maintenance(self.now_ms):
+            self.clearing.warn(self.now_ms)
+            self.clearing.liquidate(self.now_ms)
+            self._tell_forced(self.now_ms)
+            self.engine.sweep(self.now_ms)
+            self._fund(self.now_ms)
         if self.now_ms >= self._next_mark_ms:
             self._next_mark_ms = self.now_ms + self.mark_every_ms
             self._publish_marks(self.now_ms)
@@ -113,8 +130,9 @@ class Exchange:
             contract.index = contract.mark
 
     def _publish_marks(self, now_ms: int) -> None:
-        if self.faults.peek("M1", now_ms) is not None:
+        if self.faults.switch("M1", now_ms) is not None:
             return
+        self.streams.silent_symbol = self.faults.switch("S10", now_ms) or ""
         slow = now_ms >= self._next_slow_mark_ms
         if slow:
             self._next_slow_mark_ms = now_ms + 3 * self.mark_every_ms
@@ -137,7 +155,8 @@ class Exchange:
                 continue
             settled_ms = contract.next_funding_ms
             contract.next_funding_ms = (now_ms // self.funding_every_ms + 1) * self.funding_every_ms
-            message = self.engine.fund(symbol, contract.mark, settled_ms)
+            self.settlements.append((symbol, contract.funding_rate, contract.mark, settled_ms))
+            message = self.clearing.fund(symbol, contract.mark, settled_ms)
             if message is not None:
                 # Told late, like at the venue; what it says is true at the time it is told.
                 delay = self.chance.randint(*FUNDING_LATE_MS)
@@ -149,6 +168,30 @@ class Exchange:
     def _tell(self, symbol: str, change: Decimal, isolated: list[str], now_ms: int) -> None:
         self.emit(self.engine.account_update("FUNDING_FEE", now_ms, symbols=isolated, change=change, cause=symbol))
 
+    def _tell_forced(self, now_ms: int) -> None:
+        for order in self.clearing.forced:
+            row = grammar.force_order(order, now_ms)
+            for stream in (f"{order.symbol.lower()}@forceOrder", "!forceOrder@arr"):
+                self.streams.publish(stream, row)
+        self.clearing.forced.clear()
+
+    def change_contract(
+        self, symbol: str, now_ms: int, *, status: str | None = None, brackets: list[Bracket] | None = None
+    ) -> None:
+        """Change a contract's status or its brackets and publish the news.
+
+        Raises:
+            Refusal: -1121 for no such contract, -1130 for no such status.
+        """
+        contract = self.engine.contract(symbol)
+        if status is not None:
+            if status not in STATUSES:
+                raise Refusal(-1130, "status")
+            contract.status = status
+        if brackets is not None:
+            contract.brackets = brackets
+        self.streams.publish("!contractInfo", grammar.contract_info(contract, now_ms, brackets=brackets is not None))
+
     # ------------------------------------------------------------ faults that come by themselves
 
     def _happen(self, now_ms: int) -> None:
@@ -157,7 +200,7 @@ class Exchange:
             if value is not None:
                 action(self, value, now_ms)
         for route in ("market", "private"):
-            value = self.faults.peek("S2", now_ms)
+            value = self.faults.switch("S2", now_ms)
             self.streams.mute(route, value == route)
 
     def end_listen_key(self, now_ms: int, *, said: bool) -> None:
@@ -166,6 +209,17 @@ class Exchange:
         if key and said:
             self.streams.publish_private(key, {"e": "listenKeyExpired", "E": now_ms, "listenKey": key})
         self.listen_key.end()
+
+    def in_maintenance(self, now_ms: int) -> bool:
+        """True while every call is refused with -1016 and no socket is accepted (fault M3)."""
+        return now_ms < self._maintained_until_ms
+
+    def maintain(self, seconds: Decimal, now_ms: int) -> None:
+        """Close for maintenance: open orders are cancelled, every socket is cut."""
+        self._maintained_until_ms = now_ms + int(seconds * 1_000)
+        self.engine.cancel_all(None, now_ms)
+        self.streams.drop()
+        self.drop_ws_api = True
 
     def place_quietly(self, params: Mapping[str, str], now_ms: int) -> None:
         """Take an order whose sender has long been told that nobody knows."""
@@ -188,20 +242,28 @@ class Exchange:
 
     # ------------------------------------------------------------ doors
 
-    def rest(self, *, method: str, path: str, query: str, body: str, api_key: str, now_ms: int) -> rest.Reply:
+    def handshake(self, now_ms: int, *, weight: int = 0) -> Reply | None:
+        """Return why a socket is not accepted; None when it is. The WebSocket API's handshake costs weight."""
+        self.advance(now_ms)
+        if self.in_maintenance(now_ms):
+            return rest.refusal(Refusal(-1016))
+        wait_s = self.limits.spend(weight, 0, now_ms) if weight else None
+        return None if wait_s is None else rest.limited(self, wait_s, now_ms, {})
+
+    def rest(self, *, method: str, path: str, query: str, body: str, api_key: str, now_ms: int) -> Reply:
         """Answer a REST request."""
         self.advance(now_ms)
         at_ms = now_ms + self.clock_error_ms(now_ms)
         return rest.answer(self, method=method, path=path, query=query, body=body, api_key=api_key, now_ms=at_ms)
 
-    def ws_api(self, session: wsapi.WsSession, text: str, now_ms: int) -> str:
-        """Answer a frame of the WebSocket API."""
+    def ws_api(self, session: wsapi.WsSession, text: str, now_ms: int) -> str | None:
+        """Answer a frame of the WebSocket API; None closes the connection instead."""
         self.advance(now_ms)
         return wsapi.answer(self, session, text, now_ms + self.clock_error_ms(now_ms))
 
     def clock_error_ms(self, now_ms: int) -> int:
         """How far the venue's clock is off, by fault."""
-        return int(self.faults.peek("C1", now_ms) or 0)
+        return int(self.faults.switch("C1", now_ms) or 0)
 
     def truth(self) -> Message:
         """Return what is really so: positions, wallet, orders, and what the venue has seen."""
@@ -232,6 +294,21 @@ def _drop(exchange: Exchange, value: str, now_ms: int) -> None:
         exchange.streams.drop(value)
 
 
+def _freeze(exchange: Exchange, value: str, now_ms: int) -> None:
+    if value == "ws_api":
+        exchange.freeze_ws_api = True
+    else:
+        exchange.streams.freeze(value)
+
+
+def _maintain(exchange: Exchange, value: str, now_ms: int) -> None:
+    exchange.maintain(D(value or "10"), now_ms)
+
+
+def _delete_key(exchange: Exchange, value: str, now_ms: int) -> None:
+    exchange.end_listen_key(now_ms, said=True)
+
+
 def _expire(exchange: Exchange, value: str, now_ms: int) -> None:
     exchange.end_listen_key(now_ms, said=value != "silent")
 
@@ -256,19 +333,22 @@ def _venue_acts(exchange: Exchange, value: str, now_ms: int) -> None:
     if p.amount == 0:
         return
     if value == "liquidate":
-        exchange.engine.close_all("BTCUSDT", now_ms)
+        exchange.clearing.close_all("BTCUSDT", now_ms)
     elif value == "settle":
-        exchange.engine.settle("BTCUSDT", now_ms)
+        exchange.clearing.settle("BTCUSDT", now_ms)
     else:
         step = exchange.contracts["BTCUSDT"].step
-        exchange.engine.deleverage("BTCUSDT", (abs(p.amount) / 2) // step * step, now_ms)
+        exchange.clearing.deleverage("BTCUSDT", (abs(p.amount) / 2) // step * step, now_ms)
 
 
 HAPPENINGS: dict[str, Callable[[Exchange, str, int], None]] = {
+    "M3": _maintain,
+    "S1": _freeze,
     "S3": _drop,
     "S7": _garble,
     "S8": _novelty,
     "U2": _expire,
+    "U3": _delete_key,
     "A1": _external,
     "A5": _venue_acts,
 }

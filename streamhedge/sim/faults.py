@@ -4,25 +4,30 @@ Grammar: ``ID=value[@seconds][*count]``; without @ it is armed at once, without 
 
 | id | values | what happens |
 |---|---|---|
+| S1 | market, private, ws_api | open sockets freeze: nothing is written and no ping is answered |
 | S2 | market, private | the stream stays open and is mute (switch: *0) |
 | S3 | market, private, ws_api | the socket is closed now |
 | S7 | any | a malformed frame on the private stream |
 | S8 | any | an unknown event type on the private stream |
+| S10 | symbol | one symbol of the market streams is mute (switch: *0) |
 | U2 | event, silent | the listen key expires, with or without its event |
+| U3 | any | somebody else deletes the listen key |
 | U5 | any | ACCOUNT_UPDATE and ORDER_TRADE_UPDATE of a fill change places |
 | U6 | any | every private event of the next fill arrives twice |
 | U8 | any | the next private event is lost |
 | U9 | any | no TRADE_LITE |
 | O1 | executed, not_executed, late | 503 "Unknown error" and the order did / did not / will (after 1.5 s) execute |
-| O3 | unavailable, throttled, internal, 429 | refused for certain |
+| O3 | unavailable, throttled, internal, 429 | refused for certain; throttled spares reduce-only orders |
 | O5 | garbage | the order executes, the reply is HTML |
 | O6 | milliseconds | order.status does not find the next order for so long |
 | O7 | percent | the next order fills only so much |
 | O14 | margin | the next raising order is refused with -2019 |
+| O15 | executed, not_executed | the connection closes as the order is read; it did / did not execute |
 | A1 | signed quantity | somebody else trades the account |
 | A5 | adl, liquidate, settle | the venue closes half of (adl) or the whole position |
 | C1 | milliseconds | the venue's clock is off by so much |
 | M1 | any | no mark prices (switch: *0) |
+| M3 | seconds | maintenance: sockets close, open orders are cancelled, every call is -1016 for so long |
 | X1 | any | the exchange lies: it reports fills and does not move the position (for the verdict's own tests) |
 """
 
@@ -34,8 +39,8 @@ from dataclasses import dataclass, field
 from streamhedge.errors import ConfigError
 
 KNOWN = (
-    *("S2", "S3", "S7", "S8", "U2", "U5", "U6", "U8", "U9", "O1", "O3", "O5", "O6", "O7", "O14"),
-    *("A1", "A5", "C1", "M1", "X1"),
+    *("S1", "S2", "S3", "S7", "S8", "S10", "U2", "U3", "U5", "U6", "U8", "U9"),
+    *("O1", "O3", "O5", "O6", "O7", "O14", "O15", "A1", "A5", "C1", "M1", "M3", "X1"),
 )
 _WORDS = re.compile(r"^([A-Z]+[0-9]+)=([^@*]*)(?:@([0-9.]+))?(?:\*([0-9]+))?$")
 
@@ -75,10 +80,14 @@ class Faults:
             times = int(count) if count is not None else 1
             self.armed.append(Fault(name, value, now_ms + delay_ms, times if times else -1))
 
+    def disarm(self, name: str) -> None:
+        """Take a knob back: the end of a switch."""
+        self.armed = [fault for fault in self.armed if fault.name != name]
+
     def take(self, name: str, now_ms: int) -> str | None:
         """Return the value of a knob that is due and use it once; None when none is."""
         for fault in self.armed:
-            if fault.name == name and fault.at_ms <= now_ms and fault.left != 0:
+            if fault.name == name and fault.at_ms <= now_ms:
                 if fault.left > 0:
                     fault.left -= 1
                 if fault.left == 0:
@@ -89,7 +98,11 @@ class Faults:
 
     def peek(self, name: str, now_ms: int) -> str | None:
         """Return the value of a knob that is due, without using it."""
-        for fault in self.armed:
-            if fault.name == name and fault.at_ms <= now_ms and fault.left != 0:
-                return fault.value
-        return None
+        return next((f.value for f in self.armed if f.name == name and f.at_ms <= now_ms), None)
+
+    def switch(self, name: str, now_ms: int) -> str | None:
+        """Return the value of a switch that is on; it counts as having happened once."""
+        value = self.peek(name, now_ms)
+        if value is not None:
+            self.happened.setdefault(name, 1)
+        return value

@@ -10,70 +10,17 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from streamhedge.sim.account import eight
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from streamhedge.sim.account import Position
+    from streamhedge.sim.engine import Income, Trade
     from streamhedge.sim.market import Contract
     from streamhedge.sim.orders import SimOrder
 
 Message = dict[str, Any]
-
-ERRORS: dict[int, tuple[int, str]] = {
-    -1000: (400, "An unknown error occurred while processing the request."),
-    -1003: (429, "Too many requests; current limit is 2400 requests per minute."),
-    -1021: (400, "Timestamp for this request is outside of the recvWindow."),
-    -1022: (400, "Signature for this request is not valid."),
-    -1099: (400, "Not found, authenticated, or authorized."),
-    -1102: (400, "Mandatory parameter '{0}' was not sent, was empty/null, or malformed."),
-    -1106: (400, "Parameter '{0}' sent when not required."),
-    -1111: (400, "Precision is over the maximum defined for this asset."),
-    -1121: (400, "Invalid symbol."),
-    -1125: (400, "This listenKey does not exist."),
-    -1130: (400, "Data sent for parameter '{0}' is not valid."),
-    -2011: (400, "Unknown order sent."),
-    -2013: (400, "Order does not exist."),
-    -2014: (401, "API-key format invalid."),
-    -2015: (401, "Invalid API-key, IP, or permissions for action."),
-    -2019: (400, "Margin is insufficient."),
-    -2022: (400, "ReduceOnly Order is rejected."),
-    -2025: (400, "Reach max open order limit."),
-    -2023: (400, "User in liquidation mode now."),
-    -2027: (400, "Exceeded the maximum allowable position at current leverage."),
-    -4003: (400, "Quantity less than or equal to zero."),
-    -4004: (400, "Quantity less than min quantity."),
-    -4005: (400, "Quantity greater than max quantity."),
-    -4014: (400, "Price not increased by tick size."),
-    -4015: (400, "Client order id length should not be more than 36 chars."),
-    -4016: (400, "Price is higher than mark price multiplier cap."),
-    -4023: (400, "Quantity not increased by step size."),
-    -4024: (400, "Price is lower than mark price multiplier floor."),
-    -4028: (400, "Leverage {0} is not valid."),
-    -4046: (400, "No need to change margin type."),
-    -4047: (400, "Margin type cannot be changed if there exists open orders."),
-    -4048: (400, "Margin type cannot be changed if there exists position."),
-    -4059: (400, "No need to change position side."),
-    -4061: (400, "Order's position side does not match user's setting."),
-    -4067: (400, "Position side cannot be changed if there exists open orders."),
-    -4068: (400, "Position side cannot be changed if there exists position."),
-    -4116: (400, "ClientOrderId is duplicated."),
-    -4120: (400, "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."),
-    -4131: (400, "The counterparty's best price does not meet the PERCENT_PRICE filter limit."),
-    -4141: (400, "Symbol is closed."),
-    -4164: (400, "Order's notional must be no smaller than {0} (unless you choose reduce only)."),
-    -5021: (400, "Due to the order could not be filled immediately, the FOK order has been rejected."),
-    -5022: (400, "Due to the order could not be executed as maker, the Post Only order will be rejected."),
-}
-
-
-class Refusal(Exception):
-    """The exchange says no: an error code with its text filled in."""
-
-    def __init__(self, code: int, *words: object) -> None:
-        super().__init__(code)
-        self.code = code
-        self.status, text = ERRORS[code]
-        self.body: Message = {"code": code, "msg": text.format(*words)}
 
 
 def plain(value: Decimal) -> str:
@@ -90,7 +37,7 @@ def padded(value: Decimal, step: Decimal) -> str:
 
 def eights(value: Decimal) -> str:
     """Write a number with eight decimals."""
-    return format(value.quantize(Decimal("0.00000001")), "f")
+    return format(eight(value), "f")
 
 
 def encode(value: object) -> str:
@@ -195,15 +142,42 @@ def order_trade_update(
     return {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": body}
 
 
-def trade_lite(
-    order: SimOrder, contract: Contract, *, last: Decimal, price: Decimal, trade_id: int, maker: bool, now_ms: int
-) -> Message:
+def trade_lite(trade: Trade, contract: Contract) -> Message:
     """Return TRADE_LITE: p is 0 on market orders."""
+    order = trade.order
     return {
-        **{"e": "TRADE_LITE", "E": now_ms, "T": now_ms, "s": order.symbol},
-        **{"q": padded(order.quantity, contract.step), "p": padded(order.price, Decimal("0.01")), "m": maker},
-        **{"c": order.client_id, "S": order.side, "L": padded(price, Decimal("0.01"))},
-        **{"l": padded(last, contract.step), "t": trade_id, "i": order.order_id},
+        **{"e": "TRADE_LITE", "E": trade.time_ms, "T": trade.time_ms, "s": order.symbol},
+        **{"q": padded(order.quantity, contract.step), "p": padded(order.price, Decimal("0.01")), "m": trade.maker},
+        **{"c": order.client_id, "S": order.side, "L": padded(trade.price, Decimal("0.01"))},
+        **{"l": padded(trade.quantity, contract.step), "t": trade.trade_id, "i": order.order_id},
+    }
+
+
+def margin_call(rows: list[tuple[Position, Contract]], *, now_ms: int, cross_wallet: Decimal | None) -> Message:
+    """Return MARGIN_CALL of some positions; ``cw`` only where they stand on the cross wallet."""
+    found: Message = {"e": "MARGIN_CALL", "E": now_ms}
+    if cross_wallet is not None:
+        found["cw"] = eights(cross_wallet)
+    found["p"] = [
+        {
+            **{"s": p.symbol, "ps": "BOTH", "pa": plain(p.amount), "mt": "ISOLATED" if p.isolated else "CROSSED"},
+            **{"iw": plain(p.isolated_wallet), "mp": eights(c.mark), "up": eights(p.pnl(c.mark))},
+            "mm": eights(c.maintenance(abs(p.amount) * c.mark)),
+        }
+        for p, c in rows
+    ]
+    return found
+
+
+def force_order(order: SimOrder, now_ms: int) -> Message:
+    """Return the public notice of a liquidation."""
+    return {
+        **{"e": "forceOrder", "E": now_ms, "st": 1, "ps": order.symbol},
+        "o": {
+            **{"s": order.symbol, "S": order.side, "o": "LIMIT", "f": "IOC", "q": plain(order.quantity)},
+            **{"p": plain(order.price), "ap": plain(order.average), "X": order.status, "l": plain(order.filled)},
+            **{"z": plain(order.filled), "T": order.update_ms},
+        },
     }
 
 
@@ -229,7 +203,16 @@ def order_query(order: SimOrder, contract: Contract) -> Message:
     }
 
 
-def position_risk(p: Position, contract: Contract, *, liquidation_price: Decimal, adl: int) -> Message:
+def position_risk(
+    p: Position,
+    contract: Contract,
+    *,
+    liquidation_price: Decimal,
+    adl: int,
+    order_margin: Decimal,
+    bids: Decimal,
+    asks: Decimal,
+) -> Message:
     """Return one row of v2/account.position and positionRisk v3."""
     notional = p.amount * contract.mark
     initial = abs(notional) / p.leverage
@@ -239,9 +222,57 @@ def position_risk(p: Position, contract: Contract, *, liquidation_price: Decimal
         **{"unRealizedProfit": eights(p.pnl(contract.mark)), "liquidationPrice": plain(liquidation_price)},
         **{"isolatedMargin": plain(p.isolated_wallet + p.pnl(contract.mark)) if p.isolated else "0"},
         **{"notional": eights(notional), "marginAsset": "USDT", "isolatedWallet": plain(p.isolated_wallet)},
-        **{"initialMargin": eights(initial), "maintMargin": eights(contract.maintenance(abs(notional)))},
-        **{"positionInitialMargin": eights(initial), "openOrderInitialMargin": "0", "adl": adl},
-        **{"bidNotional": "0", "askNotional": "0", "updateTime": p.update_ms},
+        **{"initialMargin": eights(initial + order_margin)},
+        **{"maintMargin": eights(contract.maintenance(abs(notional)))},
+        **{"positionInitialMargin": eights(initial), "openOrderInitialMargin": plain(eight(order_margin)), "adl": adl},
+        **{"bidNotional": plain(bids), "askNotional": plain(asks), "updateTime": p.update_ms},
+    }
+
+
+V1_POSITION_KEYS = (
+    *("symbol", "positionAmt", "entryPrice", "breakEvenPrice", "markPrice", "unRealizedProfit", "liquidationPrice"),
+    *("notional", "isolatedWallet", "positionSide", "updateTime"),
+)
+
+
+def position_v1(row: Message, p: Position, contract: Contract) -> Message:
+    """Return one row of account.position and positionRisk v2: with leverage and margin type, as strings."""
+    return {
+        **{key: row[key] for key in V1_POSITION_KEYS},
+        **{"marginType": "isolated" if p.isolated else "cross", "isAutoAddMargin": "false"},
+        **{"isolatedMargin": eights(Decimal(row["isolatedMargin"])), "leverage": str(p.leverage)},
+        "maxNotionalValue": plain(contract.ceiling(p.leverage)),
+    }
+
+
+SLIM_POSITION_KEYS = (
+    *("symbol", "positionSide", "positionAmt", "isolatedMargin", "notional", "isolatedWallet"),
+    *("initialMargin", "maintMargin", "updateTime"),
+)
+
+
+def position_slim(row: Message) -> Message:
+    """Return one position of v2/account.status and account v3."""
+    return {**{key: row[key] for key in SLIM_POSITION_KEYS}, "unrealizedProfit": row["unRealizedProfit"]}
+
+
+def trade_row(trade: Trade) -> Message:
+    """Return one row of userTrades."""
+    order = trade.order
+    return {
+        **{"symbol": order.symbol, "id": trade.trade_id, "orderId": order.order_id, "side": order.side},
+        **{"price": plain(trade.price), "qty": plain(trade.quantity), "realizedPnl": plain(trade.realised)},
+        **{"quoteQty": plain(trade.price * trade.quantity), "commission": plain(trade.fee)},
+        **{"commissionAsset": "USDT", "time": trade.time_ms, "positionSide": "BOTH"},
+        **{"maker": trade.maker, "buyer": order.side == "BUY"},
+    }
+
+
+def income_row(row: Income) -> Message:
+    """Return one row of income."""
+    return {
+        **{"symbol": row.symbol, "incomeType": row.kind, "income": eights(row.amount), "asset": "USDT"},
+        **{"info": row.kind, "time": row.time_ms, "tranId": row.number, "tradeId": row.trade_id},
     }
 
 
@@ -264,6 +295,7 @@ def contract_row(contract: Contract) -> Message:
     """Return one contract of exchangeInfo."""
     step = plain(contract.step)
     lot = {"minQty": step, "stepSize": step}
+    prices = {"minPrice": plain(contract.min_price), "tickSize": padded(contract.tick, Decimal("0.01"))}
     return {
         **{"symbol": contract.symbol, "pair": contract.symbol, "contractType": "PERPETUAL"},
         **{"deliveryDate": 4133404800000, "onboardDate": 1569398400000, "status": contract.status},
@@ -272,7 +304,7 @@ def contract_row(contract: Contract) -> Message:
         **{"baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN", "underlyingSubType": ["PoW"]},
         **{"triggerProtect": "0.0500", "liquidationFee": "0.012500", "marketTakeBound": plain(contract.take_bound)},
         "filters": [
-            {"filterType": "PRICE_FILTER", "maxPrice": "4529764", "minPrice": "0.10", "tickSize": plain(contract.tick)},
+            {"filterType": "PRICE_FILTER", "maxPrice": "4529764", **prices},
             {"filterType": "LOT_SIZE", "maxQty": plain(contract.max_quantity), **lot},
             {"filterType": "MARKET_LOT_SIZE", "maxQty": plain(contract.market_max), **lot},
             {"filterType": "MAX_NUM_ORDERS", "limit": 200},

@@ -5,7 +5,8 @@ Figures: BTCUSDT and ETHUSDT filters as read 2026-09-30, brackets as read 2026-0
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 D = Decimal
@@ -38,6 +39,17 @@ def table(rows: tuple[tuple[str, str, int, str], ...]) -> list[Bracket]:
     return found
 
 
+def graded(rows: Sequence[tuple[Decimal, Decimal, int]]) -> list[Bracket]:
+    """Return a bracket table of (cap, rate, leverage) with floors and the cum that makes it continuous."""
+    floor = cum = last = D(0)
+    found: list[Bracket] = []
+    for cap, rate, leverage in rows:
+        cum += floor * (rate - last) if found else D(0)
+        found.append((floor, cap, rate, cum, leverage))
+        floor, last = cap, rate
+    return found
+
+
 @dataclass(slots=True)
 class Contract:
     """One perpetual with its market state."""
@@ -47,6 +59,7 @@ class Contract:
     tick: Decimal
     step: Decimal
     min_notional: Decimal
+    min_price: Decimal
     max_quantity: Decimal
     market_max: Decimal
     brackets: list[Bracket]
@@ -65,7 +78,6 @@ class Contract:
     margin_asset: str = "USDT"
     taker_fee: Decimal = D("0.0005")
     maker_fee: Decimal = D("0.0002")
-    last_trades: list[tuple[int, Decimal, Decimal, bool, int]] = field(default_factory=list)
 
     def levels(self, side: str, count: int = 40) -> list[tuple[Decimal, Decimal]]:
         """Return (price, quantity) of the side that an order of ``side`` meets, best first."""
@@ -99,8 +111,9 @@ def to_tick(price: Decimal, tick: Decimal) -> Decimal:
 
 def contracts() -> dict[str, Contract]:
     """Return the contracts the exchange lists."""
-    bitcoin = Contract("BTCUSDT", "BTC", D("0.1"), D("0.001"), D(50), D(1000), D(120), table(BTC_ROWS))
+    bitcoin = Contract("BTCUSDT", "BTC", D("0.1"), D("0.001"), D(50), D("556.8"), D(1000), D(120), table(BTC_ROWS))
     ether = Contract(
-        *("ETHUSDT", "ETH", D("0.01"), D("0.001"), D(20), D(10000), D(2000), table(ETH_ROWS)), level_size=D(80)
+        *("ETHUSDT", "ETH", D("0.01"), D("0.001"), D(20), D("39.86"), D(10000), D(2000), table(ETH_ROWS)),
+        level_size=D(80),
     )
     return {contract.symbol: contract for contract in (bitcoin, ether)}

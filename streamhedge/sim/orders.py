@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from streamhedge.sim.account import Account
-from streamhedge.sim.grammar import Refusal
 from streamhedge.sim.market import Contract
+from streamhedge.sim.refusals import Refusal
 
 D = Decimal
 CLIENT_ID = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
 TYPES = ("LIMIT", "MARKET")
 ALGO_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 LIFETIMES = ("GTC", "IOC", "FOK", "GTX", "GTD")
+PREVENTIONS = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "NONE")
+CLOSING_ONLY = ("PRE_DELIVERING", "PRE_SETTLE")
 OPEN = ("NEW", "PARTIALLY_FILLED")
 
 
@@ -84,9 +86,12 @@ def parse_order(
         raise Refusal(-4120)
     if kind not in TYPES:
         raise Refusal(-1102 if not kind else -1130, "type")
-    wanted = params.get("positionSide", "BOTH")
-    if (wanted != "BOTH") != account.dual_side:
+    # Hedge mode can be switched on, as a fault of the account, but is not traded here.
+    if account.dual_side or params.get("positionSide", "BOTH") != "BOTH":
         raise Refusal(-4061)
+    prevention = params.get("selfTradePreventionMode", "EXPIRE_MAKER")
+    if prevention not in PREVENTIONS:
+        raise Refusal(-1130, "selfTradePreventionMode")
     if not CLIENT_ID.match(client_id):
         raise Refusal(-4015)
     quantity = decimal_param(params, "quantity")
@@ -108,7 +113,7 @@ def parse_order(
         quantity=quantity,
         price=price,
         reduce_only=reduce_only,
-        prevention=params.get("selfTradePreventionMode", "EXPIRE_MAKER"),
+        prevention=prevention,
         time_ms=now_ms,
         update_ms=now_ms,
     )
@@ -118,18 +123,24 @@ def check_filters(
     contract: Contract, *, quantity: Decimal, price: Decimal, kind: str, side: str, reduce_only: bool
 ) -> None:
     """Refuse quantity and price outside the symbol's filters."""
-    if contract.status != "TRADING":
+    if contract.status in CLOSING_ONLY and not reduce_only:
+        raise Refusal(-4140)
+    if contract.status != "TRADING" and contract.status not in CLOSING_ONLY:
         raise Refusal(-4141)
     if quantity <= 0:
         raise Refusal(-4003)
+    if finer(quantity, contract.step) or (kind == "LIMIT" and finer(price, D("0.01"))):
+        raise Refusal(-1111)
     if quantity < contract.step:
         raise Refusal(-4004)
     if quantity > (contract.market_max if kind == "MARKET" else contract.max_quantity):
         raise Refusal(-4005)
     if quantity % contract.step != 0:
-        raise Refusal(-1111)
+        raise Refusal(-4023)
     reference = contract.mark
     if kind == "LIMIT":
+        if price < contract.min_price:
+            raise Refusal(-4013, contract.min_price)
         if price % contract.tick != 0:
             raise Refusal(-4014)
         if side == "BUY" and price > contract.mark * contract.multiplier_up:
@@ -141,19 +152,37 @@ def check_filters(
         raise Refusal(-4164, contract.min_notional)
 
 
-def check_margin(order: SimOrder, contract: Contract, account: Account, contracts: Mapping[str, Contract]) -> None:
-    """Refuse what the position's ceiling or the available balance does not carry."""
+def finer(value: Decimal, step: Decimal) -> bool:
+    """True when a value has more decimals than the step, trailing zeros aside."""
+    places, most = value.normalize().as_tuple().exponent, step.normalize().as_tuple().exponent
+    return isinstance(places, int) and isinstance(most, int) and places < min(most, 0)
+
+
+def check_margin(order: SimOrder, contract: Contract, account: Account, *, queued: Decimal, available: Decimal) -> None:
+    """Refuse what the position's ceiling or the available balance does not carry.
+
+    Args:
+        order: The order, not yet taken.
+        contract: Its contract.
+        account: The account.
+        queued: Quantity of the same side's open orders that may open, base asset.
+        available: What new orders may use, quote asset.
+
+    Raises:
+        Refusal: -2027 above the ceiling, -2019 without the margin.
+    """
     if order.reduce_only:
         return
-    opening = account.opening(order.symbol, order.side, order.quantity)
+    already = account.opening(order.symbol, order.side, queued)
+    opening = account.opening(order.symbol, order.side, queued + order.quantity) - already
     if opening == 0:
         return
     p = account.position(order.symbol)
-    after = abs(p.amount + order.sign * order.quantity) * contract.mark
+    after = abs(p.amount + order.sign * (order.quantity + queued)) * contract.mark
     if after > contract.ceiling(p.leverage):
         raise Refusal(-2027)
     price = order.price if order.type == "LIMIT" else contract.levels(order.side, 1)[0][0]
-    if account.cost(contract, order.side, opening, price) > account.available(dict(contracts)):
+    if account.cost(contract, order.side, opening, price) > available:
         raise Refusal(-2019)
 
 
@@ -163,13 +192,20 @@ def reducible(order: SimOrder, account: Account) -> Decimal:
     return abs(amount) if amount * order.sign < 0 else D(0)
 
 
+def reaches(order: SimOrder, price: Decimal) -> bool:
+    """True when an order's limit allows a price of the other side."""
+    if order.type == "MARKET":
+        return True
+    return price <= order.price if order.side == "BUY" else price >= order.price
+
+
 def matches(order: SimOrder, contract: Contract, limit: Decimal) -> list[tuple[Decimal, Decimal]]:
     """Return (price, quantity) fills of up to ``limit`` against the book now."""
     found = []
     left = limit
     bound = contract.take_bound
     for price, size in contract.levels(order.side):
-        if order.type == "LIMIT" and (price > order.price if order.side == "BUY" else price < order.price):
+        if not reaches(order, price):
             break
         if order.type == "MARKET" and abs(price - contract.mark) > contract.mark * bound:
             break

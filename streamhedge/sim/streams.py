@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -19,6 +20,8 @@ MARKET_STREAM = re.compile(
 )
 PUBLIC_STREAM = re.compile(r"^(?:[^@!]+@(?:bookTicker|depth\w*(?:@\d+ms)?|rpiDepth@500ms)|!bookTicker)$")
 MOST_STREAMS = 1_024
+MESSAGES_PER_SECOND = 10
+LIFE_MS = 24 * 3_600_000
 
 
 @dataclass(slots=True)
@@ -30,7 +33,10 @@ class Connection:
     combined: bool
     streams: list[str] = field(default_factory=list)
     events: dict[str, list[str]] = field(default_factory=dict)
+    opened_ms: int = 0
     muted: bool = False
+    frozen: bool = False
+    heard_ms: deque[int] = field(default_factory=deque)
 
     def takes(self, stream: str) -> bool:
         """True when the connection asked for the stream and its path carries it."""
@@ -48,9 +54,10 @@ class Streams:
         self.connections: dict[int, Connection] = {}
         self.outbox: list[tuple[int, str]] = []
         self.closing: list[int] = []
+        self.silent_symbol = ""
         self._next = 1
 
-    def open(self, path: str, query: str) -> int | None:
+    def open(self, path: str, query: str, now_ms: int) -> int | None:
         """Accept a connection on a stream path; None when there is no such path."""
         parts = [part for part in path.split("/") if part]
         route = "legacy"
@@ -58,7 +65,7 @@ class Streams:
             route = parts.pop(0)
         if not parts or parts[0] not in ("ws", "stream"):
             return None
-        connection = Connection(self._next, route, parts[0] == "stream")
+        connection = Connection(self._next, route, parts[0] == "stream", opened_ms=now_ms)
         self._next += 1
         named = parts[1:]
         key = ""
@@ -86,9 +93,18 @@ class Streams:
         """Forget a connection."""
         self.connections.pop(number, None)
 
-    def drop(self, route: str) -> None:
-        """Cut every connection of a path."""
-        self.closing += [c.number for c in self.connections.values() if c.route == route]
+    def drop(self, route: str | None = None) -> None:
+        """Cut every connection of a path, or all."""
+        self.closing += [c.number for c in self.connections.values() if route in (None, c.route)]
+
+    def retire(self, now_ms: int) -> None:
+        """Cut the connections whose day is over."""
+        self.closing += [c.number for c in self.connections.values() if c.opened_ms <= now_ms - LIFE_MS]
+
+    def freeze(self, route: str) -> None:
+        """Stop writing to the connections of a path, for ever and without a word; new ones are well."""
+        for connection in self.connections.values():
+            connection.frozen = connection.frozen or connection.route == route
 
     def mute(self, route: str, muted: bool) -> None:
         """Make every connection of a path silent, or let it speak again."""
@@ -98,9 +114,15 @@ class Streams:
 
     # ------------------------------------------------------------ commands
 
-    def receive(self, number: int, text: str) -> None:
-        """Answer a command of a client."""
+    def receive(self, number: int, text: str, now_ms: int) -> None:
+        """Answer a command of a client; more than ten a second cut it off."""
         connection = self.connections[number]
+        connection.heard_ms.append(now_ms)
+        while connection.heard_ms[0] <= now_ms - 1_000:
+            connection.heard_ms.popleft()
+        if len(connection.heard_ms) > MESSAGES_PER_SECOND:
+            self.closing.append(number)
+            return
         try:
             request = json.loads(text)
         except ValueError:
@@ -149,7 +171,11 @@ class Streams:
         return sorted(found)
 
     def _answer(self, number: int, message: Message) -> None:
-        self.outbox.append((number, encode(message)))
+        self._write(self.connections[number], encode(message))
+
+    def _write(self, connection: Connection, text: str) -> None:
+        if not connection.frozen:
+            self.outbox.append((connection.number, text))
 
     # ------------------------------------------------------------ delivery
 
@@ -159,12 +185,14 @@ class Streams:
 
     def publish(self, stream: str, payload: Message | list[Message]) -> None:
         """Deliver one frame of a market or public stream."""
+        if self.silent_symbol and stream.partition("@")[0].upper() == self.silent_symbol:
+            return
         text = ""
         for connection in self.connections.values():
             if connection.takes(stream):
                 text = text or encode(payload)
                 whole = f'{{"stream":{json.dumps(stream)},"data":{text}}}' if connection.combined else text
-                self.outbox.append((connection.number, whole))
+                self._write(connection, whole)
 
     def publish_private(self, key: str, message: Mapping[str, object]) -> None:
         """Deliver one user event to whoever listens with the key and lets its type through."""
@@ -178,10 +206,10 @@ class Streams:
                 continue
             name = f"{key}@{kind}" if events else key
             whole = f'{{"stream":"{name}","data":{text}}}' if connection.combined else text
-            self.outbox.append((connection.number, whole))
+            self._write(connection, whole)
 
     def publish_raw(self, key: str, text: str) -> None:
         """Deliver a frame as it stands to everybody with the key, whatever it is."""
         for connection in self.connections.values():
             if key in connection.events and not connection.muted:
-                self.outbox.append((connection.number, text))
+                self._write(connection, text)

@@ -1,4 +1,4 @@
-"""The WebSocket API: one request per frame, answered by id; positions, balances, orders, time, sessions."""
+"""The WebSocket API: one request per frame, answered by id; positions, balances, orders, prices, time, sessions."""
 
 from __future__ import annotations
 
@@ -7,68 +7,78 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamhedge.sim import grammar, rest
+from streamhedge.sim import account_calls, market_calls, order_calls
 from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE, WEIGHT_PER_MINUTE, check_time
-from streamhedge.sim.grammar import Message, Refusal, encode
+from streamhedge.sim.calls import KEY, NONE, SIGNED, Call, Handler, Reply
+from streamhedge.sim.grammar import Message, encode
+from streamhedge.sim.refusals import Refusal
 
 if TYPE_CHECKING:
     from streamhedge.sim.exchange import Exchange
 
+HANDSHAKE_WEIGHT = 5
+
 
 @dataclass(slots=True)
 class WsSession:
-    """One connection: whether it is logged on, and whether it wants rate limits."""
+    """One connection: whether it is logged on, wants rate limits, or is frozen (fault S1)."""
 
     connected_ms: int
     rate_limits: bool = True
     api_key: str = ""
     since_ms: int = 0
+    frozen: bool = False
 
 
 @dataclass(slots=True)
 class Method:
     """One line of the table."""
 
-    handler: Callable[[Exchange, rest.Call, WsSession], Any]
+    handler: Callable[[Exchange, Call, WsSession], Any]
     security: str
     weight: int
     orders: int = 0
 
 
-def answer(exchange: Exchange, session: WsSession, text: str, now_ms: int) -> str:
-    """Answer one frame."""
+def answer(exchange: Exchange, session: WsSession, text: str, now_ms: int) -> str | None:
+    """Answer one frame; None closes the connection instead."""
     try:
-        request = json.loads(text)
+        request = json.loads(text, parse_float=str)
     except ValueError:
-        return encode({"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}})
+        request = None
     if not isinstance(request, dict) or not isinstance(request.get("params", {}), dict):
         return encode({"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}})
-    number, name = request.get("id"), request.get("method")
+    number, name = request.get("id"), str(request.get("method"))
     params = {key: word(value) for key, value in request.get("params", {}).items()}
-    exchange.ws_calls[str(name)] = exchange.ws_calls.get(str(name), 0) + 1
-    method = TABLE.get(str(name))
+    exchange.ws_calls[name] = exchange.ws_calls.get(name, 0) + 1
+    if exchange.in_maintenance(now_ms):
+        return _said(number, 503, {"error": Refusal(-1016).body})
+    method = TABLE.get(name)
     if method is None:
-        error: Message = {"code": -5000, "msg": f"Method {name} is invalid"}
-        return encode({"id": number, "status": 404, "error": error})
-    wait = exchange.limits.spend(method.weight, method.orders, now_ms)
-    limits = {"rateLimits": rate_limits(exchange, now_ms, orders=method.orders > 0)} if session.rate_limits else {}
-    if wait is not None:
-        data = {"serverTime": now_ms, "retryAfter": now_ms + wait * 1_000}
-        error = {"code": -1003, "msg": "Too many requests.", "data": data}
-        return encode(
-            {"id": number, "status": 418 if exchange.limits.banned(now_ms) else 429, "error": error, **limits}
-        )
+        return _said(number, 404, {"error": {"code": -5000, "msg": f"Method {name} is invalid"}})
+    wait_s = exchange.limits.spend(method.weight, method.orders, now_ms)
+    limits: Message = {}
+    if session.rate_limits and params.get("returnRateLimits") != "false":
+        limits = {"rateLimits": rate_limits(exchange, now_ms, orders=method.orders > 0)}
+    if wait_s is not None:
+        status, error = exchange.limits.words(now_ms)
+        data = {"serverTime": now_ms, "retryAfter": now_ms + wait_s * 1_000}
+        return _said(number, status, {"error": {**error, "data": data}, **limits})
     try:
-        if method.security == rest.SIGNED:
+        if method.security == SIGNED:
             _check(exchange, session, params, now_ms)
-        elif method.security == rest.KEY:
+        elif method.security == KEY:
             exchange.keys.known(params.get("apiKey", "") or session.api_key)
-        found = method.handler(exchange, rest.Call(params, now_ms, str(name)), session)
-    except Refusal as error_:
-        return encode({"id": number, "status": error_.status, "error": error_.body, **limits})
-    if isinstance(found, rest.Reply):
-        return encode({"id": number, "status": found.status, "error": refusal_of(found), **limits})
-    return encode({"id": number, "status": 200, "result": found, **limits})
+        found = method.handler(exchange, Call(params, now_ms, name), session)
+    except Refusal as refusal:
+        return _said(number, refusal.status, {"error": refusal.body, **limits})
+    if isinstance(found, Reply):
+        return None if found.cut else _said(number, found.status, {"error": error_of(found), **limits})
+    return _said(number, 200, {"result": found, **limits})
+
+
+def _said(number: object, status: int, rest: Message) -> str:
+    return encode({"id": number, "status": status, **rest})
 
 
 def word(value: object) -> str:
@@ -76,8 +86,8 @@ def word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def refusal_of(reply: rest.Reply) -> Message:
-    """Return a REST refusal as an error of a frame."""
+def error_of(reply: Reply) -> Message:
+    """Return a REST refusal as an error of a frame; bodies without a code get the general one."""
     try:
         body = json.loads(reply.body)
     except ValueError:
@@ -109,26 +119,12 @@ def _check(exchange: Exchange, session: WsSession, params: dict[str, str], now_m
     check_time(params["timestamp"], params.get("recvWindow", ""), now_ms)
 
 
-def plainly(handler: rest.Handler) -> Callable[[Exchange, rest.Call, WsSession], Any]:
-    """Use a REST handler."""
+def plainly(handler: Handler) -> Callable[[Exchange, Call, WsSession], Any]:
+    """Use a handler of the REST door."""
     return lambda exchange, call, session: handler(exchange, call)
 
 
-def v1_positions(exchange: Exchange, call: rest.Call, session: WsSession) -> list[Message]:
-    """account.position of the first version: every symbol, with leverage and margin type."""
-    rows = []
-    for symbol, contract in exchange.contracts.items():
-        p = exchange.account.position(symbol)
-        price = exchange.account.liquidation_price(symbol, exchange.contracts)
-        row = grammar.position_risk(p, contract, liquidation_price=price, adl=0)
-        kind = "isolated" if p.isolated else "cross"
-        ceiling = grammar.plain(contract.ceiling(p.leverage))
-        more = {"leverage": str(p.leverage), "marginType": kind, "maxNotionalValue": ceiling}
-        rows.append({**row, **more, "isAutoAddMargin": "false"})
-    return rows
-
-
-def log_on(exchange: Exchange, call: rest.Call, session: WsSession) -> Message:
+def log_on(exchange: Exchange, call: Call, session: WsSession) -> Message:
     """session.logon: Ed25519 keys only."""
     if call.params.get("apiKey", "") not in exchange.keys.ed25519:
         raise Refusal(-1099)
@@ -137,13 +133,13 @@ def log_on(exchange: Exchange, call: rest.Call, session: WsSession) -> Message:
     return session_status(exchange, call, session)
 
 
-def log_out(exchange: Exchange, call: rest.Call, session: WsSession) -> Message:
+def log_out(exchange: Exchange, call: Call, session: WsSession) -> Message:
     """session.logout."""
     session.api_key, session.since_ms = "", 0
     return session_status(exchange, call, session)
 
 
-def session_status(exchange: Exchange, call: rest.Call, session: WsSession) -> Message:
+def session_status(exchange: Exchange, call: Call, session: WsSession) -> Message:
     """session.status."""
     return {
         **{"apiKey": session.api_key or None, "authorizedSince": session.since_ms or None},
@@ -153,21 +149,24 @@ def session_status(exchange: Exchange, call: rest.Call, session: WsSession) -> M
 
 
 TABLE: dict[str, Method] = {
-    "ping": Method(plainly(rest.ping), rest.NONE, 1),
-    "time": Method(plainly(rest.server_time), rest.NONE, 1),
-    "v2/account.position": Method(plainly(rest.positions), rest.SIGNED, 5),
-    "account.position": Method(v1_positions, rest.SIGNED, 5),
-    "v2/account.balance": Method(plainly(rest.balances), rest.SIGNED, 5),
-    "account.balance": Method(plainly(rest.balances), rest.SIGNED, 5),
-    "v2/account.status": Method(plainly(rest.account_status), rest.SIGNED, 5),
-    "account.status": Method(plainly(rest.account_status), rest.SIGNED, 5),
-    "order.place": Method(plainly(rest.place_order), rest.SIGNED, 0, 1),
-    "order.cancel": Method(plainly(rest.cancel_order), rest.SIGNED, 1),
-    "order.status": Method(plainly(rest.query_order), rest.SIGNED, 1),
-    "session.logon": Method(log_on, rest.SIGNED, 2),
-    "session.logout": Method(log_out, rest.NONE, 2),
-    "session.status": Method(session_status, rest.NONE, 2),
-    "userDataStream.start": Method(plainly(rest.listen_key_post), rest.KEY, 1),
-    "userDataStream.ping": Method(plainly(rest.listen_key_put), rest.KEY, 1),
-    "userDataStream.stop": Method(plainly(rest.listen_key_delete), rest.KEY, 1),
+    "ping": Method(plainly(market_calls.ping), NONE, 1),
+    "time": Method(plainly(market_calls.server_time), NONE, 1),
+    "depth": Method(plainly(market_calls.depth), NONE, 10),
+    "ticker.price": Method(plainly(market_calls.ticker_price), NONE, 2),
+    "ticker.book": Method(plainly(market_calls.ticker_book), NONE, 5),
+    "v2/account.position": Method(plainly(account_calls.positions), SIGNED, 5),
+    "account.position": Method(plainly(account_calls.positions_v1), SIGNED, 5),
+    "v2/account.balance": Method(plainly(account_calls.balances), SIGNED, 5),
+    "account.balance": Method(plainly(account_calls.balances), SIGNED, 5),
+    "v2/account.status": Method(plainly(account_calls.account_status), SIGNED, 5),
+    "account.status": Method(plainly(account_calls.account_status_v1), SIGNED, 5),
+    "order.place": Method(plainly(order_calls.place_order), SIGNED, 0, 1),
+    "order.cancel": Method(plainly(order_calls.cancel_order), SIGNED, 1),
+    "order.status": Method(plainly(order_calls.query_order), SIGNED, 1),
+    "session.logon": Method(log_on, SIGNED, 2),
+    "session.logout": Method(log_out, NONE, 2),
+    "session.status": Method(session_status, NONE, 2),
+    "userDataStream.start": Method(plainly(account_calls.listen_key_post), KEY, 1),
+    "userDataStream.ping": Method(plainly(account_calls.listen_key_put), KEY, 1),
+    "userDataStream.stop": Method(plainly(account_calls.listen_key_delete), KEY, 1),
 }

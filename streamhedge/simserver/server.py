@@ -15,9 +15,13 @@ from decimal import Decimal
 from aiohttp import WSMsgType, web
 
 from streamhedge.errors import ConfigError
+from streamhedge.sim.calls import Reply
 from streamhedge.sim.exchange import Exchange
-from streamhedge.sim.grammar import Message, Refusal, encode
-from streamhedge.sim.wsapi import WsSession
+from streamhedge.sim.grammar import Message, encode
+from streamhedge.sim.market import graded
+from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.streams import LIFE_MS
+from streamhedge.sim.wsapi import HANDSHAKE_WEIGHT, WsSession
 
 BEAT_S = 0.1
 """How long the exchange sleeps at most: late orders and key expiry need no finer clock than marks do."""
@@ -37,7 +41,7 @@ class Server:
         self.exchange = exchange
         self._queues: dict[int, asyncio.Queue[str]] = {}
         self._sockets: dict[int, web.WebSocketResponse] = {}
-        self._api_sockets: list[web.WebSocketResponse] = []
+        self._api_sockets: list[tuple[web.WebSocketResponse, WsSession]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
@@ -72,10 +76,15 @@ class Server:
             if socket is not None:
                 self._spawn(self._cut(socket))
         streams.closing.clear()
-        if self.exchange.drop_ws_api:
-            self.exchange.drop_ws_api = False
-            for socket in self._api_sockets:
+        self._flush_api()
+
+    def _flush_api(self) -> None:
+        exchange = self.exchange
+        for socket, session in self._api_sockets:
+            session.frozen = session.frozen or exchange.freeze_ws_api
+            if exchange.drop_ws_api or session.connected_ms <= exchange.now_ms - LIFE_MS:
                 self._spawn(self._cut(socket))
+        exchange.drop_ws_api = exchange.freeze_ws_api = False
 
     @staticmethod
     async def _cut(socket: web.WebSocketResponse) -> None:
@@ -112,32 +121,47 @@ class Server:
             now_ms=wall_ms(),
         )
         self.flush()
-        headers = {"content-type": "application/json;charset=UTF-8", **reply.headers}
-        return web.Response(status=reply.status, body=reply.body.encode(), headers=headers)
+        if reply.cut and request.transport is not None:
+            request.transport.abort()
+            return web.Response()
+        return _response(reply)
 
     async def _ws_api(self, request: web.Request, query: str) -> web.StreamResponse:
-        socket = web.WebSocketResponse(max_msg_size=BODY_MOST, compress=False)
+        refused = self.exchange.handshake(wall_ms(), weight=HANDSHAKE_WEIGHT)
+        if refused is not None:
+            return _response(refused)
+        socket = _socket()
         await socket.prepare(request)
         session = WsSession(connected_ms=wall_ms(), rate_limits="returnRateLimits=false" not in query)
-        self._api_sockets.append(socket)
+        self._api_sockets.append((socket, session))
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
+                if session.frozen:
+                    continue
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.TEXT:
                     answer = self.exchange.ws_api(session, message.data, wall_ms())
                     self.flush()
-                    await socket.send_str(answer)
+                    if answer is None:
+                        break
+                    if not session.frozen:
+                        await socket.send_str(answer)
         except ConnectionError:
             pass
         finally:
-            self._api_sockets.remove(socket)
+            self._api_sockets.remove((socket, session))
         return socket
 
     async def _stream(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         streams = self.exchange.streams
-        number = streams.open(path, query)
+        refused = self.exchange.handshake(wall_ms())
+        if refused is not None:
+            return _response(refused)
+        number = streams.open(path, query, wall_ms())
         if number is None:
             return web.json_response({"code": -5000, "msg": f"Path {path} is invalid"}, status=404)
-        socket = web.WebSocketResponse(max_msg_size=BODY_MOST, compress=False)
+        socket = _socket()
         await socket.prepare(request)
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._queues[number] = queue
@@ -145,9 +169,16 @@ class Server:
         writer = asyncio.create_task(self._write(socket, queue))
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT and number in streams.connections:
-                    streams.receive(number, message.data)
+                connection = streams.connections.get(number)
+                if connection is None or connection.frozen:
+                    continue
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.TEXT:
+                    streams.receive(number, message.data, wall_ms())
                     self.flush()
+        except ConnectionError:
+            pass
         finally:
             writer.cancel()
             self._queues.pop(number, None)
@@ -178,13 +209,26 @@ class Server:
         return web.Response(body=encode(found).encode(), content_type="application/json")
 
 
+def _socket() -> web.WebSocketResponse:
+    """Return a socket whose pings we answer ourselves, so that a frozen one can leave them unanswered."""
+    return web.WebSocketResponse(max_msg_size=BODY_MOST, compress=False, autoping=False)
+
+
+def _response(reply: Reply) -> web.Response:
+    headers = {"content-type": "application/json;charset=UTF-8", **reply.headers}
+    return web.Response(status=reply.status, body=reply.body.encode(), headers=headers)
+
+
 def _truth(exchange: Exchange, said: Message) -> Message:
     return exchange.truth()
 
 
 def _fault(exchange: Exchange, said: Message) -> Message:
-    """Arm the faults in {"fault": "O1=executed,U2=event"}."""
-    exchange.faults.arm(said["fault"], exchange.now_ms)
+    """Arm the faults in {"fault": "O1=executed,U2=event"}; take one back with {"clear": "C1"}."""
+    if "clear" in said:
+        exchange.faults.disarm(said["clear"])
+    if "fault" in said:
+        exchange.faults.arm(said["fault"], exchange.now_ms)
     return {"armed": [f"{fault.name}={fault.value}" for fault in exchange.faults.armed]}
 
 
@@ -201,10 +245,22 @@ def _wallet(exchange: Exchange, said: Message) -> Message:
     return exchange.truth()
 
 
+def _contract(exchange: Exchange, said: Message) -> Message:
+    """Change a contract, with its news.
+
+    {"symbol": "BTCUSDT", "status": "SETTLING"}, or "brackets": [["300000", "0.004", 150], …] as cap, rate, leverage.
+    """
+    rows = said.get("brackets")
+    brackets = None if rows is None else graded([(Decimal(cap), Decimal(rate), int(most)) for cap, rate, most in rows])
+    exchange.change_contract(said["symbol"], exchange.now_ms, status=said.get("status"), brackets=brackets)
+    return exchange.truth()
+
+
 OWN: dict[tuple[str, str], Callable[[Exchange, Message], Message]] = {
     ("GET", "/__truth"): _truth,
     ("POST", "/__fault"): _fault,
     ("POST", "/__external"): _external,
+    ("POST", "/__contract"): _contract,
     ("POST", "/__wallet"): _wallet,
 }
 
