@@ -403,10 +403,17 @@ class PositionBook:
         return self.positions.get((held.symbol, side)) if side is not None else None
 
     def position_view(self, symbol: Symbol, side: PositionSide, now_ns: int) -> PositionView | None:
-        """Return one position with everything derived from the latest mark, None when nothing is known of it."""
+        """Return one position with everything derived from the latest mark; flat where no row is held.
+
+        None before a first snapshot: then absence says nothing.
+        """
         held = self.positions.get((symbol, side))
         if held is None:
-            return None
+            if self.snapshot_ns == 0:
+                return None
+            held = HeldPosition(
+                symbol=symbol, position_side=side, recv_ns=self.snapshot_ns, source="absent from the snapshot"
+            )
         mark = self.marks.get(symbol)
         price = self.liquidation_price_of(held)
         distance = None

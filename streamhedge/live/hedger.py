@@ -19,18 +19,22 @@ from typing import Any
 import orjson
 
 from streamhedge import __version__
+from streamhedge.domain.book import PositionView
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Level, Note, Reaction
 from streamhedge.domain.events import FloatTrade, FloatTradeKind, VerbKind
 from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, repeats
-from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId
+from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact
 from streamhedge.errors import CommandError, ConfigError, StoreError
+from streamhedge.live.book_view import BookView
 from streamhedge.live.machine import Machine
 from streamhedge.live.recovery import boot_id, recovered
 from streamhedge.live.results import TradeResult, hedge_result
 from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
 from streamhedge.live.upkeep import Upkeep
+from streamhedge.reactor.decide import gate_context, view_of
 from streamhedge.reactor.state import Core
+from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.params import HedgeParams
 from streamhedge.settings.config import Config, load_config
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
@@ -153,6 +157,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
                 observers=(self._observe,),
             )
             self.pump = self._machine.pump
+            self.book = BookView(self.core, self.clock.now_ns)
+            stack.callback(self.book.close)
             stack.push_async_exit(self._close_books)
             upkeep = Upkeep(self.journal, self.ledger, self.pump, keep_ms=self._keep_ms(), tell=self._tell)
             stack.callback(upkeep.close)
@@ -220,6 +226,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
     def _observe(self, reaction: Reaction, recv_ns: int) -> None:
         if reaction.notes and self._on_notes is not None:
             self._on_notes(reaction.notes, recv_ns)
+        self.book.observe(reaction, recv_ns)
         self._turn.set()
 
     def _seed(self) -> None:
@@ -358,6 +365,28 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
     def core(self) -> Core:
         """The reactor's state and policy; readers must not write."""
         return self.pump.reactor.core
+
+    def get_position(self, symbol: str) -> PositionView | None:
+        """Return one position of the account; None before the first snapshot."""
+        return self.book.position(symbol)
+
+    def get_funding_rate(self, symbol: str) -> Decimal | None:
+        """Return the running funding rate of a symbol, a fraction of the next settlement; None before the first mark."""
+        view = self.book.funding(symbol)
+        return None if view is None else view.funding_rate
+
+    def may_buy(self, usd: Decimal | str | int, *, asset: str = "BTC") -> MayBuy:
+        """Return whether the treasury may buy for so many USD now, and why not; advice, not a reservation.
+
+        Raises:
+            CommandError: no such hedge, no mark yet, or no amount above zero.
+        """
+        hedge = self._hedge_of(Asset(asset))
+        with exact():
+            view = view_of(self.core, hedge)
+            if view is None:
+                raise CommandError(f"no mark price or filters of {hedge.symbol} are known yet; ask again in a second")
+            return may_buy(view, gate_context(self.core, view), decimal_from(usd))
 
     def status(self) -> dict[str, Any]:
         """Return `status --json` (SURFACE §2)."""
