@@ -199,10 +199,11 @@ def exact_json(body: bytes) -> Any:
     """Return a body's value with every fractional JSON number as Decimal (leverageBracket carries numbers).
 
     Raises:
-        ParseError: no JSON.
+        ParseError: no JSON, or an integer that does not fit 64 bits.
     """
     try:
-        return json.loads(body, parse_float=Decimal)
+        orjson.loads(body)  # the strict one: no NaN, no lone surrogates, no bottomless nesting
+        return json.loads(body, parse_float=Decimal, parse_int=whole)
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise ParseError(f"no JSON: {error}") from error
 

@@ -24,7 +24,7 @@ from streamhedge.errors import (
     ParseError,
     RateLimited,
 )
-from streamhedge.wire.streams import number_or_zero
+from streamhedge.wire.streams import number_or_zero, whole
 
 STATUS_REPORTS = {
     "NEW": Report.ACCEPTED,
@@ -113,9 +113,9 @@ def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: s
         return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=200, message=f"HTTP 200 with {said}")
     try:
         filled = number_or_zero(fields.get("executedQty"))
+        order_id = whole(fields.get("orderId", 0)) or None
     except ParseError as error:
         return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=200, message=str(error))
-    order_id = fields.get("orderId")
     return OrderOutcome(
         client_order_id=client_order_id,
         kind=OutcomeKind.ACCEPTED,
@@ -124,7 +124,7 @@ def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: s
         code=0,
         message=message,
         filled=filled,
-        order_id=order_id if isinstance(order_id, int) else None,
+        order_id=order_id,
         retry_after_ms=None,
     )
 

@@ -113,9 +113,14 @@ def _decode(raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, pr
     faults: list[str] = []
     for row in rows:
         try:
-            events += _row(row, raw, table, private=private)
+            found = _row(row, raw, table, private=private)
         except MALFORMED as error:
             faults.append(f"{type(error).__name__}: {error}")
+            continue
+        events += found
+        # Absolute values hold whatever caused them; what else a new cause means, a snapshot has to say.
+        strange = [event.reason for event in found if isinstance(event, AccountUpdate) and event.reason not in REASONS]
+        faults += [f"unknown account update reason {reason!r}" for reason in strange]
     if faults:
         events.append(_quarantined(raw, faults[0], private=private))
     return events
@@ -142,11 +147,7 @@ def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event
     decoder = table.get(name)
     if decoder is None:
         raise ParseError(f"unknown event type {name!r}")
-    event = decoder(row, raw)
-    if isinstance(event, AccountUpdate) and event.reason not in REASONS:
-        # Its absolute values hold whatever caused them; what else the new cause means, a snapshot has to say.
-        return [event, _quarantined(raw, f"unknown account update reason {event.reason!r}", private=private)]
-    return [event]
+    return [decoder(row, raw)]
 
 
 def _control(row: Frame, *, private: bool) -> Event:

@@ -225,6 +225,9 @@ def test_a_number_that_only_the_second_reading_refuses_is_quarantined() -> None:
         b'{"id":"pos-1","status":200,"result":1e-99999999999999999999}',
         b"[" * 200_000,
         b'{"status":200,"id":"\xff"}',
+        b'{"id":"pos-1","status":400,"error":{"code":-1,"msg":"\\ud800"}}',  # text that nothing of ours could write
+        b'{"id":"pos-1","status":200,"result":NaN}',
+        b'{"id":"time-1","status":200,"result":{"serverTime":9223372036854775808}}',
     ],
 )
 def test_a_broken_answer_is_a_parse_error(raw: bytes) -> None:

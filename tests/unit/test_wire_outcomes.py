@@ -255,6 +255,10 @@ def test_a_200_that_names_our_order_is_accepted(status: str, report: Report) -> 
     assert (outcome.filled, outcome.order_id, outcome.status, outcome.code) == (D("2.5"), 881, 200, 0)
 
 
+def test_an_order_id_may_be_missing() -> None:
+    assert classify(200, accepted(orderId=...)).order_id is None
+
+
 def test_an_expired_remainder_keeps_its_fill() -> None:
     assert classify(200, accepted(status="EXPIRED", executedQty="0.700")).filled == D("0.7")
     assert classify(200, accepted(status="EXPIRED", executedQty=...)).filled == 0
@@ -273,6 +277,8 @@ def test_an_expired_remainder_keeps_its_fill() -> None:
         accepted(executedQty="1e999"),
         accepted(executedQty=2.5),
         accepted(executedQty=["2.5"]),
+        accepted(orderId=2**63),
+        accepted(orderId="8x"),
         b"[" + accepted() + b"]",
         said(-2022, "ReduceOnly Order is rejected."),
         b"{}",
