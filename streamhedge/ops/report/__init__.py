@@ -6,9 +6,11 @@ The recording runs through the live code path once more; what the machine knew a
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from streamhedge.errors import StoreError
 from streamhedge.live.recordings import segments
 from streamhedge.ops.report.history import read_history
 from streamhedge.ops.report.page import page
@@ -27,25 +29,29 @@ def write_report(paths: Sequence[Path], out: Path) -> tuple[Path, Path]:
 
     Raises:
         ConfigError: plotly is not installed.
-        JournalCorrupt, StoreError: a file is no sound recording.
-        OSError: the folder cannot be written.
+        JournalCorrupt, StoreError: a file is no sound recording, or the folder cannot be written.
     """
     files = segments(paths)
     history = read_history(files)
     text = page(history)
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = f"report-{files[0].name.removesuffix('.zst').removesuffix('.rec')}"
     html, csv = out / f"{name}.html", out / f"{name}.csv"
-    _replace(html, text)
-    _replace(csv, csv_text(history))
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _replace(html, text)
+        _replace(csv, csv_text(history))
+    except OSError as error:
+        raise StoreError(f"report {html}: {error.strerror or error}; name a folder that can be written") from error
     return html, csv
 
 
 def _replace(path: Path, text: str) -> None:
     """Write a private file at once: a reader sees the old one or the new one, whole."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(
-        os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline=""
-    ) as to:
-        to.write(text)
-    os.replace(unfinished, path)
+    number, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(number, "w", encoding="utf-8", newline="") as to:
+            to.write(text)
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise

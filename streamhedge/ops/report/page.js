@@ -41,7 +41,7 @@
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour("--ink") } },
       showlegend: true,
       dragmode: "zoom",
-      xaxis: { ...axis(), type: "date", range: chart.range, hoverformat: "%H:%M:%S.%L", tickformatstops: times, title: { text: "UTC", standoff: 4 } },
+      xaxis: { ...axis(), type: "date", range: [...chart.range], hoverformat: "%H:%M:%S.%L", tickformatstops: times, title: { text: "UTC", standoff: 4 } },
       yaxis: { ...axis(), ...own.yaxis, title: { ...own.yaxis.title, standoff: 8 } },
     };
   };
@@ -57,7 +57,7 @@
     following = true;
     const others = charts.filter((chart) => chart.id !== from.id);
     Promise.all(charts.map((chart) => (whole || others.includes(chart))
-      ? Plotly.relayout(chart.id, { "xaxis.range": whole ? chart.range : to }) : null)).finally(() => { following = false; });
+      ? Plotly.relayout(chart.id, { "xaxis.range": whole ? [...chart.range] : [...to] }) : null)).finally(() => { following = false; });
   };
 
   const draw = () => Promise.all(charts.map((chart) => Plotly.react(chart.id, coloured(chart.traces), layoutOf(chart), options)));
