@@ -67,6 +67,14 @@ class RequestSetup:
 
 
 @record
+class SetLeverage:
+    """Set a symbol's leverage; ACCOUNT_CONFIG_UPDATE says that it is so."""
+
+    symbol: Symbol
+    leverage: int
+
+
+@record
 class FollowSymbol:
     """Subscribe to the mark price of one more symbol and read its brackets: a position there shares our margin."""
 
@@ -142,6 +150,7 @@ Command = (
     | RequestOpenOrders
     | RequestSetup
     | FollowSymbol
+    | SetLeverage
     | CreateListenKey
     | RenewListenKey
     | OpenStream

@@ -482,6 +482,18 @@ class OperatorVerb:
 
 
 @record
+class ManualOrder:
+    """An order a program asks for by hand, on a symbol no hedge steers; quantity unsigned, base units."""
+
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    reduce_only: bool
+    reason: str
+    uid: int
+
+
+@record
 class StoreFailed:
     """The ledger or the recording failed: nothing may be sent any more."""
 
@@ -532,6 +544,7 @@ Event = (
     | ClockStepped
     | FloatTradeRecorded
     | OperatorVerb
+    | ManualOrder
     | StoreFailed
     | IntentVoided
     | BookStatusChanged

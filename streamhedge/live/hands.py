@@ -26,6 +26,7 @@ from streamhedge.domain.commands import (
     RequestSetup,
     RequestSnapshot,
     RequestTime,
+    SetLeverage,
 )
 from streamhedge.domain.values import Symbol
 from streamhedge.rules.params import HedgeParams
@@ -129,6 +130,8 @@ class Hands:
             return requests.create_listen_key()
         if isinstance(command, RenewListenKey):
             return requests.renew_listen_key()
+        if isinstance(command, SetLeverage):
+            return requests.set_leverage(command.symbol, command.leverage, recv_window_ms=self._window_ms)
         assert isinstance(command, RequestOpenOrders), f"no hand for {type(command).__name__}"
         return requests.open_orders(recv_window_ms=self._window_ms)
 

@@ -6,6 +6,7 @@ Start-up is recovery: ledger first, orders without an end come back in doubt, th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +22,22 @@ import orjson
 from streamhedge import __version__
 from streamhedge.domain.book import PositionView
 from streamhedge.domain.canonical import to_plain
-from streamhedge.domain.commands import Level, Note, Reaction
-from streamhedge.domain.events import FloatTrade, FloatTradeKind, VerbKind
+from streamhedge.domain.commands import Level, Note, Reaction, SetLeverage
+from streamhedge.domain.events import FloatTrade, FloatTradeKind, ManualOrder, VerbKind
+from streamhedge.domain.order import Order, Side
 from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, repeats
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact
 from streamhedge.errors import CommandError, ConfigError, StoreError
 from streamhedge.live.book_view import BookView
 from streamhedge.live.machine import Machine
+from streamhedge.live.manual import (
+    ClosedPosition,
+    OpenedShort,
+    check_by_hand,
+    closing_order,
+    funding_since_flat,
+    outcome,
+)
 from streamhedge.live.recovery import boot_id, recovered
 from streamhedge.live.results import TradeResult, hedge_result
 from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
@@ -93,6 +103,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self._trading = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._ids: list[str] = []
+        self._last: Reaction | None = None
 
     @classmethod
     def from_config(
@@ -147,7 +158,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
                     self.ledger, self.policy, epoch=self.epoch, now_ns=now_ns, boot=boot, shadow=self._shadow
                 ),
                 policy=self.policy,
-                symbols=[hedge.symbol for hedge in self.policy.hedges],
+                symbols=[hedge.symbol for hedge in (*self.policy.hedges, *self.policy.manual)],
                 endpoints=self._endpoints,
                 api_key=self._keys[0],
                 api_secret=self._keys[1],
@@ -227,6 +238,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         if reaction.notes and self._on_notes is not None:
             self._on_notes(reaction.notes, recv_ns)
         self.book.observe(reaction, recv_ns)
+        self._last = reaction
         self._turn.set()
 
     def _seed(self) -> None:
@@ -323,11 +335,70 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             left = ends - asyncio.get_running_loop().time()
             if left <= 0:
                 return None
-            self._turn.clear()
-            try:
-                await asyncio.wait_for(self._turn.wait(), left)
-            except TimeoutError:
-                continue
+            await self._next_turn(left)
+
+    # ------------------------------------------------------------ by hand
+
+    async def open_short(
+        self, symbol: str, quantity: Decimal | str, leverage: int, *, reason: str = "by a program"
+    ) -> OpenedShort:
+        """Open (or add to) a short on a symbol that no hedge steers, through the same gate and ledger.
+
+        Args:
+            symbol: One that a [[manual]] table names.
+            quantity: Base units, above zero.
+            leverage: The symbol's leverage setting; changed first where it differs, at most max_leverage.
+            reason: Stands in the recording.
+
+        Raises:
+            CommandError: refused here; nothing was sent.
+            InsufficientMargin, FilterViolation, ApiError, RateLimited: the venue refused for certain.
+            OutcomeUnknown: sent, and nothing is known yet.
+        """
+        name = Symbol(symbol)
+        check_by_hand(self.core, name)
+        await self._leverage(name, leverage)
+        said = ManualOrder(name, Side.SELL, decimal_from(quantity), False, reason, os.getuid())
+        order = await self._by_hand(said)
+        return OpenedShort(order.client_order_id, order.filled, order.average_price, order.commission)
+
+    async def close_position(
+        self, symbol: str, quantity: Decimal | str | None = None, *, reason: str = "by a program"
+    ) -> ClosedPosition:
+        """Close a position that no hedge steers, or so much of it, reduce-only; raises as ``open_short``."""
+        name = Symbol(symbol)
+        check_by_hand(self.core, name)
+        funding = funding_since_flat(self.ledger, name)
+        size = None if quantity is None else decimal_from(quantity)
+        order = await self._by_hand(closing_order(self.core, name, size, reason, os.getuid()))
+        gross, fees = order.realised_pnl, order.commission
+        return ClosedPosition(order.client_order_id, order.filled, gross, fees, funding, gross - fees)
+
+    async def _by_hand(self, said: ManualOrder) -> Order:
+        self._machine.feed("manual", orjson.dumps(to_plain(said)))
+        assert self._last is not None, "an input leads to a reaction"
+        return await outcome(self.core, self._last.seq, self._last.notes, self._next_turn, TRADE_WAIT_S)
+
+    async def _leverage(self, symbol: Symbol, leverage: int) -> None:
+        """Have the venue set a leverage, and wait until its own event says so."""
+        most = self.policy.limits.max_leverage
+        if not 1 <= leverage <= most:
+            raise CommandError(f"leverage {leverage} is outside 1 … max_leverage {most}; nothing was sent")
+        if self.core.state.book.leverage.get(symbol) == leverage:
+            return
+        self._machine.hands.perform(SetLeverage(symbol, leverage), 0)
+        try:
+            async with asyncio.timeout(TRADE_WAIT_S):
+                while self.core.state.book.leverage.get(symbol) != leverage:
+                    await self._next_turn(TRADE_WAIT_S)
+        except TimeoutError as error:
+            raise CommandError(f"the venue did not set {symbol} to leverage {leverage}; nothing was sent") from error
+
+    async def _next_turn(self, left_s: float) -> None:
+        """Wait for the next input, but no longer than so many seconds."""
+        self._turn.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._turn.wait(), left_s)
 
     # ------------------------------------------------------------ operator verbs
 

@@ -63,6 +63,8 @@ def foreign_fill(core: Core, symbol: Symbol, signed: Decimal, transaction_time_m
 
     Its account update may still be on its way, so it starts the arithmetic when nothing else has.
     """
+    if symbol not in core.state.memory:
+        return
     memory = core.memory_of(symbol)
     book = core.state.book
     if memory.exposure is None and transaction_time_ms > book.version_ms(symbol):

@@ -24,6 +24,7 @@ from streamhedge.domain.events import (
     ExecutionReport,
     FloatTradeRecorded,
     IntentVoided,
+    ManualOrder,
     MarginCall,
     MarkPriceUpdate,
     OpenOrders,
@@ -44,6 +45,7 @@ from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
 from streamhedge.reactor import meter
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
+from streamhedge.reactor.manual import on_manual
 from streamhedge.reactor.orders import (
     note_fill,
     on_execution_report,
@@ -69,8 +71,9 @@ class Reactor:
     def __init__(self, state: State, policy: Policy) -> None:
         self.core = Core(state=state, policy=policy)
         for hedge in policy.hedges:
-            self.core.memory_of(hedge.symbol)
             state.floats.setdefault(hedge.asset, ZERO)
+        for hedge in (*policy.hedges, *policy.manual):
+            self.core.memory_of(hedge.symbol)
 
     @property
     def state(self) -> State:
@@ -199,6 +202,8 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
             note_fill(core, order)
         return
     if not new_trade or event.symbol not in core.state.memory:
+        return
+    if core.hedge_of(event.symbol) is None:
         return
     if event.owner is Owner.FOREIGN or event.owner is Owner.OURS:
         _external_trade(core, core.memory_of(event.symbol), event)
@@ -496,4 +501,5 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     CallFailed: _on_call_failed,
     FloatTradeRecorded: _on_float_trade,
     OperatorVerb: _on_verb,
+    ManualOrder: on_manual,
 }

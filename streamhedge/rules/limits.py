@@ -151,7 +151,9 @@ def _position(draft: IntentDraft, view: HedgeView, context: GateContext) -> str 
     if draft.reduce_only:
         return None
     worst = -(view.position + view.pending_low) + draft.quantity
-    most = min(view.params.max_short, view.limits.max_short_ratio * view.float_quantity)
+    most = view.params.max_short
+    if draft.purpose is not Purpose.MANUAL:
+        most = min(most, view.limits.max_short_ratio * view.float_quantity)
     if worst > most:
         return f"the short could reach {worst}, above {most} (max_short, max_short_ratio of the float)"
     return None

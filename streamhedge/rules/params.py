@@ -76,9 +76,10 @@ class Limits:
 
 @record
 class Policy:
-    """Everything the rules read."""
+    """Everything the rules read. ``manual`` allows orders by hand on symbols that no hedge steers, within its limits."""
 
     hedges: tuple[HedgeParams, ...]
     ladder: LadderParams
     limits: Limits
     margin_asset: Asset
+    manual: tuple[HedgeParams, ...] = ()

@@ -21,6 +21,7 @@ from streamhedge.domain.events import (
     FloatTradeRecorded,
     IntentVoided,
     ListenKeyReady,
+    ManualOrder,
     OperatorVerb,
     Quarantined,
     Snapshot,
@@ -281,6 +282,10 @@ def _verb(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     return [from_plain(OperatorVerb, _object(payload))]
 
 
+def _manual(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
+    return [from_plain(ManualOrder, _object(payload))]
+
+
 def _store(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     return [from_plain(StoreFailed, _object(payload))]
 
@@ -303,6 +308,7 @@ SOURCES: dict[str, Callable[[bytes, Calls, int], list[Event]]] = {
     "tick": _tick,
     "trade": _trade,
     "verb": _verb,
+    "manual": _manual,
     "store": _store,
     "void": _void,
     "clock": _clock,
