@@ -38,12 +38,28 @@ def orders_of(core: Core, exposure: Exposure) -> list[Order]:
     return [core.state.orders[client_id] for client_id in exposure.order_ids]
 
 
+def is_covered(core: Core, order: Order) -> bool:
+    """Return whether the arithmetic of its symbol counts an order; one of an earlier run it does not."""
+    exposure = core.memory_of(order.symbol).exposure
+    return exposure is not None and order.client_order_id in exposure.order_ids
+
+
 def pending_interval(core: Core, symbol: Symbol) -> tuple[Decimal, Decimal]:
-    """Return what may still be added to the confirmed position, signed (low, high); (0, 0) when nothing is open."""
+    """Return what may still be added to the confirmed position, signed (low, high); (0, 0) when nothing is open.
+
+    An open order of an earlier run may or may not be in the position already: it counts at both ends.
+    """
+    low = high = ZERO
+    for client_id in core.state.uncovered:
+        order = core.state.orders[client_id]
+        if order.symbol == symbol and order.is_open:
+            low += min(ZERO, order.side.sign * order.remaining)
+            high += max(ZERO, order.side.sign * order.remaining)
     exposure = core.memory_of(symbol).exposure
     if exposure is None:
-        return ZERO, ZERO
-    low = high = exposure.base + exposure.foreign - core.state.book.quantity(symbol)
+        return low, high
+    settled = exposure.base + exposure.foreign - core.state.book.quantity(symbol)
+    low, high = low + settled, high + settled
     for order in orders_of(core, exposure):
         least = order.side.sign * order.filled
         most = order.side.sign * (order.quantity if order.is_open else order.filled)

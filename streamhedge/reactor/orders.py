@@ -20,7 +20,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, Symbol
-from streamhedge.reactor.exposure import foreign_fill, open_exposure
+from streamhedge.reactor.exposure import foreign_fill, is_covered, open_exposure
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
 from streamhedge.rules.view import BookStatus, IntentDraft
 
@@ -268,6 +268,12 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
             order.filled_quote = event.filled_quote
         _take_fill_total(order, event.filled)
         _move(core, order, event.report)
+        if was_open and order.filled > 0 and not is_covered(core, order):
+            # The answer may overtake the account update: the position counts again once a snapshot has shown it.
+            core.memory_of(order.symbol).position_trusted = False
+            core.commands.append(
+                RequestSnapshot(reason=f"{order.client_order_id} of an earlier run filled", audit=True)
+            )
         if was_open:
             core.note(
                 "settled",
@@ -345,6 +351,9 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
             foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)
         return None
     _check_same_order(core, order, event)
+    if event.last_quantity > 0 and not is_covered(core, order):
+        # Of an earlier run, or given up: no arithmetic waits for its account update yet.
+        foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)
     order.order_id = event.order_id
     if event.last_quantity > 0 and event.trade_id:
         order.trade_ids = [*(order.trade_ids or []), event.trade_id]
@@ -409,8 +418,12 @@ def _move(core: Core, order: Order, report: Report) -> None:
             client_order_id=order.client_order_id,
         )
     if order.is_open:
+        if ghost and not is_covered(core, order):
+            core.state.uncovered.append(order.client_order_id)
         core.persist("order", order.client_order_id, **to_plain(order))
         return
+    if order.client_order_id in core.state.uncovered:
+        core.state.uncovered.remove(order.client_order_id)
     if order.ended_ns is None or ghost:
         order.ended_ns = core.now_ns
         _ended(core, order)

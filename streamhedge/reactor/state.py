@@ -134,7 +134,7 @@ class Meter:
 
 @state
 class State:
-    """The reactor's whole memory."""
+    """The reactor's whole memory. ``uncovered`` orders are open and no arithmetic counts them: of earlier runs, or ghosts."""
 
     instance: str
     epoch: int
@@ -148,6 +148,7 @@ class State:
     floats: dict[Asset, Decimal] = field(default_factory=dict)
     usd: Decimal = ZERO
     orders: dict[ClientOrderId, Order] = field(default_factory=dict)
+    uncovered: list[ClientOrderId] = field(default_factory=list)
     memory: dict[Symbol, SymbolMemory] = field(default_factory=dict)
     trade_clocks: list[TradeClock] = field(default_factory=list)
     halted: str | None = None
