@@ -1,0 +1,86 @@
+"""A loopback relay between hedger and exchange: everything passes as it is, but what a test wants done otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import WSMsgType, web
+from yarl import URL
+
+from tests.support.processes import Venue
+
+KEPT = ("x-mbx-apikey", "content-type", "user-agent")
+
+
+class Relay:
+    """Relays REST, streams and the WebSocket API of one exchange."""
+
+    def __init__(self, venue: Venue, session: aiohttp.ClientSession) -> None:
+        self.doubled: list[str] = []
+        self.double_next_order = False
+        self.endpoints: dict[str, str] = {}
+        self._venue = venue
+        self._session = session
+
+    async def route(self, request: web.Request) -> web.StreamResponse:
+        """Take one request from the hedger."""
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            return await self._socket(request)
+        body = await request.read()
+        if self.double_next_order and (request.method, request.path) == ("POST", "/fapi/v1/order"):
+            self.double_next_order = False
+            self.doubled.append(request.query.get("newClientOrderId", ""))
+            await self._call(request, body)
+        return await self._call(request, body)
+
+    async def _call(self, request: web.Request, body: bytes) -> web.Response:
+        address = URL(self._venue.rest + request.raw_path, encoded=True)
+        headers = {name: value for name, value in request.headers.items() if name.lower() in KEPT}
+        async with self._session.request(request.method, address, data=body or None, headers=headers) as answer:
+            kept = {n: v for n, v in answer.headers.items() if n.lower().startswith(("x-mbx", "retry", "content-type"))}
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        near = web.WebSocketResponse(compress=False)
+        await near.prepare(request)
+        base = self._venue.ready["stream"]
+        async with self._session.ws_connect(URL(base + request.raw_path, encoded=True), compress=0) as far:
+
+            async def back() -> None:
+                async for message in far:
+                    if message.type is WSMsgType.TEXT:
+                        await near.send_str(message.data)
+                await near.close()
+
+            pump = asyncio.create_task(back())
+            async for message in near:
+                if message.type is WSMsgType.TEXT:
+                    await far.send_str(message.data)
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+        return near
+
+
+@contextlib.asynccontextmanager
+async def relay(venue: Venue) -> AsyncIterator[Relay]:
+    """Serve a relay to the venue for the block."""
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        found = Relay(venue, session)
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", found.route)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            port = runner.addresses[0][1]
+            found.endpoints = {
+                "rest": f"http://127.0.0.1:{port}",
+                "stream": f"ws://127.0.0.1:{port}",
+                "ws_api": f"ws://127.0.0.1:{port}/ws-fapi/v1",
+            }
+            yield found
+        finally:
+            await runner.cleanup()
