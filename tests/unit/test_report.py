@@ -46,10 +46,10 @@ pytest.importorskip("plotly", reason="the report's library is not installed: pip
 class Recorder:
     """A real pump with a real recording; what it is fed is the far end."""
 
-    def __init__(self, folder: Path, name: str = "run") -> None:
+    def __init__(self, folder: Path, name: str = "run", **policy: object) -> None:
         session = Session(SessionState(symbols=[make.BTCUSDT]))
         self.journal = JournalWriter(folder, name, header=self._header, digest=lambda: self.pump.digest())
-        machine = Reactor(State(instance="7f3a91c2", epoch=1), make.policy())
+        machine = Reactor(State(instance="7f3a91c2", epoch=1), make.policy(**policy))
         self.pump = Pump(reactor=machine, session=session, journal=self.journal)
         self.now_ns = START_NS
 
@@ -187,6 +187,13 @@ def test_a_chart_without_data_says_so(tmp_path: Path) -> None:
     assert page.empty == {"empty-distance", "empty-funding", "empty-latency", "empty-orders", "empty-causes"}
     assert "no funding in this recording" in page.text
     assert [chart["id"].split("-")[1] for chart in page.charts] == ["float", "naked", "price"]
+
+
+def test_a_recording_of_a_book_that_hedges_nothing_has_no_plots(tmp_path: Path) -> None:
+    text, rows = report(Recorder(tmp_path, hedges=()).mark("67000").done(), tmp_path / "out")
+    page = Page(text)
+    assert rows == [] and page.charts == []
+    assert page.empty == {"empty-hedges", "empty-orders", "empty-events", "empty-causes"}
 
 
 def test_a_torn_last_line_is_named(tmp_path: Path) -> None:

@@ -196,7 +196,8 @@ class _Reader:
         if self._pump is not None:
             core = self._pump.reactor.core
             history.totals = self._before.plus(core.state.meter, self._start)
-            history.summary = core_summary(core, history.last_ns)
+            if core.policy.hedges:
+                history.summary = core_summary(core, history.last_ns)
             history.hedges = [hedge_status(core, hedge, history.last_ns) for hedge in core.policy.hedges]
             history.digest = self._pump.digest()
         history.checkpoints = self._replayer.checkpoints

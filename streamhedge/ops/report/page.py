@@ -38,6 +38,10 @@ def page(history: History) -> str:
         if len(hedges) > 1:
             parts.append(f'<h2 class="hedge">{shown(hedge.asset)} on {shown(hedge.symbol)}</h2>')
         parts += [_chart(chart, hedge.symbol, history, drawn) for chart in charts_of(history, hedge)]
+    if not hedges:
+        parts.append(
+            '<p class="empty" id="empty-hedges">no hedge in this recording: a book that was read, nothing to plot</p>'
+        )
     parts += [_orders(history), _events(history), _facts(history)]
     title = f"streamhedge report {utc(history.first_ns)}" if history.inputs else "streamhedge report"
     return "\n".join(
