@@ -86,12 +86,12 @@ def slice_quantity(view: HedgeView, size: Decimal, *, market: bool) -> Decimal:
     venue_max = instrument.market_max_quantity if market else instrument.max_quantity
     by_notional = divide(view.limits.max_order_notional, view.mark_price)
     largest = floor_step(min(view.params.max_order_quantity, by_notional, venue_max), instrument.step_size)
-    whole = floor_step(size, instrument.step_size)
-    if largest <= 0 or whole <= 0:
+    most = min(largest, floor_step(size, instrument.step_size))
+    if most <= 0 or most < instrument.min_quantity:
         return ZERO
     count = divide(size, largest).to_integral_value(rounding=ROUND_CEILING)
-    quantity = min(ceil_step(divide(size, count), instrument.step_size), largest, whole)
-    return quantity if quantity >= instrument.min_quantity else ZERO
+    even = ceil_step(divide(size, count), instrument.step_size)
+    return min(max(even, instrument.min_quantity), most)
 
 
 def raisable_size(view: HedgeView, *, held: Decimal, price: Decimal) -> Decimal:
