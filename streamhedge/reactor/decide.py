@@ -36,11 +36,11 @@ def open_orders(core: Core, hedge: HedgeParams) -> list[Order]:
 
 
 def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
-    """Build what the rules see of one hedge; None before filters and a first mark are known."""
+    """Build what the rules see of one hedge; None before filters, a first mark and the margin's balance are known."""
     book = core.state.book
     instrument = book.instruments.get(hedge.symbol)
     mark = book.marks.get(hedge.symbol)
-    if instrument is None or mark is None:
+    if instrument is None or mark is None or instrument.margin_asset not in book.balances:
         return None
     memory = core.memory_of(hedge.symbol)
     working = open_orders(core, hedge)

@@ -342,7 +342,8 @@ def _judge_fitness(core: Core, hedge: HedgeParams) -> None:
         isolated=book.isolated.get(hedge.symbol) if book.isolated else None,
         mark_price=mark.mark_price if mark is not None else None,
     )
-    if reason is not None and memory.block is None:
+    ours = memory.block is None or memory.block.cause == "contract"
+    if reason is not None and ours and (memory.block is None or memory.block.reason != reason):
         memory.block = Block(cause="contract", reason=reason, latched=False, until_ns=None)
         core.note("blocked", Level.CRITICAL, hedge.symbol, f"{reason}: nothing is hedged on it")
     elif reason is None and memory.block is not None and memory.block.cause == "contract":
