@@ -118,7 +118,7 @@ class Words:
     # ------------------------------------------------------------ acting
 
     async def _trade(self, request: Request, uid: int) -> Request:
-        return await self._hedger.trade(trade_request(request))
+        return (await self._hedger.execute_trade_with_hedge(trade_request(request))).json()
 
     async def _verb(self, request: Request, uid: int) -> Request:
         kind = VerbKind(request["verb"])

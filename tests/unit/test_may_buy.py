@@ -101,6 +101,7 @@ def test_worked_example_of_the_specification() -> None:
         ({}, {"intents_last_minute": 60}, "1 order(s) needed, 0 left"),
         ({}, {"turnover_today": D(10**9)}, "turnover left today is 0.00"),
         ({"limits": limits(max_naked=D(29_999))}, {}, "above max_naked 29999"),
+        ({"limits": limits(max_naked=D(30_100)), "position": D("-9.998")}, {}, "naked 134.24 and 30000 bought"),
         ({"index_price": MARK * D("1.011")}, {}, "the hedge would wait: price"),
         ({"raise_after_ns": 10**18 + 1}, {}, "the hedge would wait: venue"),
         ({"limits": limits(max_leverage=1)}, {}, "R9 leverage"),

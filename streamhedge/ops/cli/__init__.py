@@ -1,0 +1,60 @@
+"""The commands. Data on stdout, commentary on stderr; exit codes as in ``exits``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from streamhedge import __version__
+from streamhedge.errors import StreamhedgeError
+from streamhedge.ops.cli import configuration, control, recordings, tables
+from streamhedge.ops.cli.options import example, shared
+from streamhedge.ops.cli.run import run, sim
+from streamhedge.ops.exits import FAILURE, OK, exit_of
+
+NAME = "streamhedge"
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example("streamhedge run --duration 30s", "streamhedge status", "streamhedge trade buy 10000"),
+)
+@click.version_option(__version__, prog_name=NAME)
+@shared
+def cli(**said: Any) -> None:
+    """Keep a bitcoin float neutral with a perpetual-futures short."""
+
+
+for _command in (
+    *(run, sim),
+    *(control.status, control.may_buy, control.trade, control.halt, control.reduce, control.resume, control.flatten),
+    control.kill,
+    *(tables.book, tables.orders, tables.funding, tables.journal, tables.ledger),
+    *(recordings.replay, recordings.explain, recordings.decode, recordings.report),
+    *(configuration.config, configuration.init, configuration.doctor, configuration.completion),
+):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command; every error of ours is one message and an exit code."""
+    try:
+        cli.main(args=arguments, prog_name=NAME, standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except StreamhedgeError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(exit_of(error))
+    except BrokenPipeError:
+        sys.exit(FAILURE)
+    sys.exit(OK)
+
+
+__all__ = ["cli", "main"]
