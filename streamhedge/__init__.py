@@ -118,3 +118,8 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'streamhedge' has no attribute {name!r}")
     return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names although they are loaded late."""
+    return sorted([*globals(), *__all__])

@@ -179,10 +179,10 @@ class BookView:
                 if reader.missed:
                     missed, reader.missed = reader.missed, 0
                     yield Lagged(missed)
-                while reader.waiting:
+                elif reader.waiting:
                     yield reader.waiting.popleft()
-                reader.wake.clear()
-                if not self._ended:
+                else:
+                    reader.wake.clear()
                     await reader.wake.wait()
         finally:
             self._readers.remove(reader)
