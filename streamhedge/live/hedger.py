@@ -46,7 +46,7 @@ from streamhedge.reactor.decide import gate_context, view_of
 from streamhedge.reactor.state import Core
 from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.params import HedgeParams
-from streamhedge.settings.config import Config, load_config
+from streamhedge.settings.config import Config, check_account, load_config
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
 from streamhedge.settings.secrets import Secret, fingerprint, load_secret
 from streamhedge.store.journal import JournalWriter
@@ -85,7 +85,13 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             record_dir: Where recordings go; the account's folder without.
             shadow: Rules run, orders are withheld.
             on_notes: Told the notes of each input and its receive time; must not block.
+
+        Raises:
+            ConfigError: the key is not the account that the configuration means, or python runs with -O.
         """
+        if not __debug__:
+            raise ConfigError("python -O switches off the checks of our own invariants; run without it")
+        check_account(config.settings, fingerprint(api_key))
         self.config = config
         self.policy = config.policy()
         self.venue = config.settings.venue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import time
@@ -53,6 +54,10 @@ async def run(plan: Plan, lines: Lines) -> dict[str, Any]:
     settings = plan.config.settings
     if settings.venue == "live" and not plan.live:
         raise ConfigError("venue live also needs --live: real money; nothing was started")
+    if settings.venue == "live" and os.getuid() == 0:
+        raise ConfigError("venue live is refused as root: run as a user of its own; nothing was started")
+    if settings.venue == "demo" and os.getuid() == 0:
+        lines.write("root", "", "running as root; use a user of its own", time.time_ns(), level=Level.WARNING)
     if settings.venue == "sim" and settings.endpoints is None:
         async with child.exchange(_sim_arguments(plan)) as ready:
             endpoints = Endpoints(rest=ready["rest"], stream=ready["stream"], ws_api=ready["ws_api"])
