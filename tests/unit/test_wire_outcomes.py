@@ -143,6 +143,7 @@ TABLE = {
     "503 nearly the words": (503, said(None, "Service Unavailable"), IN_DOUBT),
     "400 refusal that says unknown": (400, said(-2010, TIMED_OUT), IN_DOUBT),
     "400 -1007 with words of refusal": (400, said(-1007, "Margin is insufficient."), IN_DOUBT),
+    "400 -1000 in other words": (400, said(-1000, "Please contact customer service."), IN_DOUBT),
     "400 -1006": (400, said(-1006, "An unexpected response was received from the message bus."), IN_DOUBT),
     "429 -1007": (429, said(-1007, TIMED_OUT), IN_DOUBT),
     "403 that says unknown": (403, said(None, UNKNOWN_503), IN_DOUBT),
