@@ -491,27 +491,27 @@ def _hedge(
 ) -> list[Check]:
     instrument = next((row for row in setup.instruments if row.symbol == hedge.symbol), None)
     leverage = setup.leverage.get(hedge.symbol)
+    # The hedger sets leverage and margin type at its start while nothing is open; what a position holds, it cannot.
+    flat = all(row.quantity == 0 for row in positions if row.symbol == hedge.symbol)
     reason = misfit(
         hedge,
         policy,
         instrument=instrument,
-        leverage=leverage,
-        # The hedger sets both at its start when nothing is open; only what an open position holds is a misfit here.
-        isolated=None if _flat(positions, hedge.symbol) else setup.isolated.get(hedge.symbol),
+        leverage=hedge.leverage if flat else leverage,
+        isolated=None if flat else setup.isolated.get(hedge.symbol),
         mark_price=mark.mark_price if mark is not None else None,
     )
     name = hedge.symbol
     found = [
         check(
-            f"{name} contract", FAIL if reason else OK, reason or "filters, brackets and margin type fit", "see above"
+            f"{name} contract",
+            FAIL if reason else OK,
+            reason or "filters, brackets and margin type fit",
+            "correct it at the venue or in [[hedge]]",
         )
     ]
     if leverage is not None and leverage != hedge.leverage:
-        repair = (
-            "nothing: the hedger sets it at its start"
-            if _flat(positions, name)
-            else f"set it to {hedge.leverage} at the venue"
-        )
+        repair = "nothing: the hedger sets it at its start" if flat else f"set it to {hedge.leverage} at the venue"
         found.append(check(f"{name} leverage", WARN, f"{leverage} at the venue, {hedge.leverage} configured", repair))
     if instrument is None or mark is None:
         return found
@@ -529,10 +529,6 @@ def _hedge(
         found.append(_margin(name, policy, size, price, free, instrument.brackets))
     found += [_slices(hedge, policy, notional), _budget(name, policy, size, price, instrument.brackets)]
     return found
-
-
-def _flat(positions: Sequence[SnapshotPosition], symbol: Symbol) -> bool:
-    return all(row.quantity == 0 for row in positions if row.symbol == symbol)
 
 
 def _margin(name: str, policy: Policy, size: Decimal, price: Decimal, free: Decimal, brackets: Any) -> Check:

@@ -49,6 +49,11 @@ def percent(value: str | None) -> str:
     return "none" if value is None else f"{Decimal(value) * 100:.2f} %"
 
 
+def rounded(value: Any, places: int) -> str:
+    """Return a figure with so many decimals and its thousands apart."""
+    return "unknown" if value is None else f"{round(Decimal(value), places):,f}".replace(",", " ")
+
+
 def _head(status: Fields) -> Panel:
     text = Text()
     for word in (status["trading_state"], f"book {status['book_status']}"):
@@ -73,9 +78,9 @@ def _blocked(rows: Sequence[Fields]) -> Panel:
         text.append(str(row["reason"]))
         remedy = row["remedy"]
         if remedy:
-            text.append(f"\n  remedy: post {_rounded(remedy['top_up'], 2)} USDT")
-            text.append(f", or sell {_rounded(remedy['sell_quantity'], 4)} of the float")
-            text.append(f", or sell {_rounded(remedy['sell_and_post_quantity'], 4)} and post the proceeds")
+            text.append(f"\n  remedy: post {rounded(remedy['top_up'], 2)} USDT")
+            text.append(f", or sell {rounded(remedy['sell_quantity'], 4)} of the float")
+            text.append(f", or sell {rounded(remedy['sell_and_post_quantity'], 4)} and post the proceeds")
     return Panel(text, title="blocked", title_align="left", border_style="yellow", box=box.ROUNDED)
 
 
@@ -131,12 +136,12 @@ def _account(status: Fields) -> Panel:
         return Panel("no snapshot yet", title="account", title_align="left", box=box.ROUNDED)
     old = f"{age(account['age_ms'])} old"
     grid = _grid()
-    grid.add_row("wallet", f"{_rounded(account['wallet_balance'], 2)} {account['asset']}", old)
+    grid.add_row("wallet", f"{rounded(account['wallet_balance'], 2)} {account['asset']}", old)
     grid.add_row(
-        "margin", _rounded(account["margin_balance"], 2), f"available {_rounded(account['available'], 2)}, {old}"
+        "margin", rounded(account["margin_balance"], 2), f"available {rounded(account['available'], 2)}, {old}"
     )
     ratio = percent(account["margin_ratio"])
-    grid.add_row("maintenance", _rounded(account["maintenance_margin"], 2), f"margin ratio {ratio}, {old}")
+    grid.add_row("maintenance", rounded(account["maintenance_margin"], 2), f"margin ratio {ratio}, {old}")
     grid.add_row("funding", realised, "realised; + was received")
     return Panel(grid, title="account", title_align="left", box=box.ROUNDED)
 
@@ -173,7 +178,3 @@ def _hold(hedge: Fields) -> str:
 
 def _or_unknown(value: Any) -> str:
     return "unknown" if value is None else str(value)
-
-
-def _rounded(value: Any, places: int) -> str:
-    return "unknown" if value is None else f"{round(Decimal(value), places):,f}".replace(",", " ")

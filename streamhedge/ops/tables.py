@@ -17,6 +17,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.errors import CommandError, LedgerUnwritable
@@ -143,12 +144,18 @@ def rendered(rows: Sequence[Row], *, form: str, title: str, columns: Sequence[st
         )
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold", justify="right" if column in FIGURES else "left")
+        table.add_column(
+            column.replace("_", " "),
+            overflow="fold",
+            justify="right" if column in FIGURES else "left",
+            no_wrap=column in NAMES,
+        )
     for row in rows:
-        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
+        table.add_row(*(Text("" if row.get(column) is None else str(row[column])) for column in columns))
     return table
 
 
+NAMES = ("time", "client_order_id", "seq", "code", "symbol")
 FIGURES = ("quantity", "price", "filled", "average_price", "commission", "amount", "realised_pnl", "seq", "usd")
 
 

@@ -106,7 +106,7 @@ class Words:
             if view is None:
                 raise CommandError(f"no mark price or filters of {hedge.symbol} are known yet; ask again in a second")
             found = may_buy(view, gate_context(core, view), usd)
-        return {"symbol": hedge.symbol, "mark_price": str(view.mark_price), **_readable(to_plain(found))}
+        return {"symbol": hedge.symbol, "mark_price": plain_text(view.mark_price), **_readable(to_plain(found))}
 
     def _hedge(self, asset: str) -> HedgeParams:
         for hedge in self._hedger.policy.hedges:
@@ -173,7 +173,7 @@ def flatten_row(view: HedgeView) -> Request:
         "side": "BUY" if view.position < 0 else "SELL",
         "slices": int(divide(size, first).to_integral_value(rounding=ROUND_CEILING)) if first else 0,
         "first_quantity": str(first),
-        "mark_price": str(view.mark_price),
+        "mark_price": plain_text(view.mark_price),
         "mark_age_ms": view.mark_age_ms,
         "notional_usd": f"{size * view.mark_price:.2f}",
         "fee_usd": f"{size * view.mark_price * view.instrument.taker_fee_rate:.2f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -9,9 +10,12 @@ import click
 
 from streamhedge import __version__
 from streamhedge.errors import StreamhedgeError
-from streamhedge.ops.cli import configuration, control, recordings, tables
+from streamhedge.ops.cli.configuration import completion, config, doctor, init
+from streamhedge.ops.cli.control import flatten, halt, kill, may_buy, reduce, resume, status, trade
 from streamhedge.ops.cli.options import example, shared
+from streamhedge.ops.cli.recordings import decode, explain, replay, report
 from streamhedge.ops.cli.run import run, sim
+from streamhedge.ops.cli.tables import book, funding, journal, ledger, orders
 from streamhedge.ops.exits import FAILURE, OK, exit_of
 
 NAME = "streamhedge"
@@ -28,12 +32,9 @@ def cli(**said: Any) -> None:
 
 
 for _command in (
-    *(run, sim),
-    *(control.status, control.may_buy, control.trade, control.halt, control.reduce, control.resume, control.flatten),
-    control.kill,
-    *(tables.book, tables.orders, tables.funding, tables.journal, tables.ledger),
-    *(recordings.replay, recordings.explain, recordings.decode, recordings.report),
-    *(configuration.config, configuration.init, configuration.doctor, configuration.completion),
+    *(run, sim, status, may_buy, trade, halt, reduce, resume, flatten, kill),
+    *(book, orders, funding, journal, ledger, replay, explain, report, decode),
+    *(config, init, doctor, completion),
 ):
     cli.add_command(_command)
 
@@ -53,6 +54,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo(f"error: {error}", err=True)
         sys.exit(exit_of(error))
     except BrokenPipeError:
+        # The reader has gone; the interpreter must not complain about it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILURE)
     sys.exit(OK)
 

@@ -7,7 +7,7 @@ import os
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvloop
@@ -16,6 +16,9 @@ from streamhedge.errors import ConfigError
 from streamhedge.ops.cli.options import common_of, example, out, shared
 from streamhedge.ops.exits import FAILURE, OK
 from streamhedge.settings.units import milliseconds
+
+if TYPE_CHECKING:
+    from streamhedge.ops.demo import TimedTrade
 
 
 @click.command(
@@ -35,6 +38,9 @@ from streamhedge.settings.units import milliseconds
 @click.option("--speed", help="Sim: how much faster prices run.")
 @click.option("--seed", help="Sim: seed.")
 @click.option("--fault", "faults", multiple=True, help="Sim: ID=value[@seconds][*count].")
+@click.option(
+    "--trades", type=click.Path(path_type=Path), help="Float trades to submit: seconds,kind,amount[,reason] a line."
+)
 @click.option("--story/--no-story", default=None, help="Play the demo's trades and faults (default without -c).")
 def run(**said: Any) -> None:
     """Run the hedger in the foreground."""
@@ -62,6 +68,7 @@ def run(**said: Any) -> None:
         story=story,
         shadow=said["shadow"],
         live=said["live"],
+        trades=read_trades(said["trades"]) if said["trades"] is not None else [],
         env=dict(os.environ),
     )
     lines = Lines(quiet=common.quiet, verbose=common.verbose, colour=common.colour)
@@ -130,13 +137,14 @@ def sim(**said: Any) -> None:
     uvloop.run(serve_exchange(**said))
 
 
-def read_trades(path: Path) -> list[tuple[float, str, str, str]]:
-    """Return (seconds, kind, amount, reason) of each row of a CSV of float trades, in order of time.
+def read_trades(path: Path) -> list[TimedTrade]:
+    """Return the float trades of a CSV, in order of time.
 
     Raises:
         ConfigError: names file and line.
     """
     from streamhedge.domain.events import FloatTradeKind
+    from streamhedge.ops.demo import TimedTrade
 
     kinds = [kind.value for kind in FloatTradeKind if kind is not FloatTradeKind.VOID]
     found = []
@@ -154,8 +162,8 @@ def read_trades(path: Path) -> list[tuple[float, str, str, str]]:
         if cells[1] not in kinds:
             raise ConfigError(f"{where}: unknown kind {cells[1]!r}; one of {', '.join(kinds)}")
         at_s, amount = _figure(where, "seconds", cells[0]), _figure(where, "amount", cells[2])
-        found.append((float(at_s), cells[1], str(amount), cells[3] if len(cells) == 4 else ""))
-    return sorted(found, key=lambda row: row[0])
+        found.append(TimedTrade(float(at_s), cells[1], str(amount), cells[3] if len(cells) == 4 else ""))
+    return sorted(found, key=lambda trade: trade.at_s)
 
 
 def _figure(where: str, name: str, text: str) -> Decimal:

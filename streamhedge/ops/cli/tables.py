@@ -17,6 +17,7 @@ from streamhedge.ops import tables
 from streamhedge.ops.cli.options import Command, Common, account_name, common_of, example, out, running_name, shared
 from streamhedge.ops.exits import FAILURE, OK
 from streamhedge.ops.instances import running
+from streamhedge.ops.screen import rounded
 from streamhedge.ops.tables import FORMATS, Row
 
 FOLLOW_EVERY_S = 0.5
@@ -24,8 +25,13 @@ ORDER_COLUMNS = (
     *("time", "client_order_id", "symbol", "purpose", "side", "quantity", "type", "price", "status", "filled"),
     *("average_price", "commission", "realised_pnl", "seq", "reason"),
 )
+ORDER_TEXT = ("time", "client_order_id", "purpose", "side", "quantity", "status", "filled", "average_price", "reason")
 FUNDING_COLUMNS = ("time", "symbol", "amount", "asset")
 JOURNAL_COLUMNS = ("time", "seq", "level", "code", "symbol", "text")
+BOOK_TEXT = (
+    *("symbol", "quantity", "entry_price", "mark_price", "unrealized_pnl", "liquidation_price"),
+    *("venue_liquidation_price", "liquidation_distance", "age_ms"),
+)
 BOOK_COLUMNS = (
     *("symbol", "position_side", "quantity", "entry_price", "mark_price", "unrealized_pnl", "liquidation_price"),
     *("venue_liquidation_price", "liquidation_distance", "leverage", "adl", "source", "age_ms"),
@@ -82,13 +88,21 @@ def recordings_of(common: Common, files: Sequence[Path]) -> list[Path]:
 
 
 def show(
-    common: Common, said: dict[str, Any], rows: Callable[[], Iterable[Row]], *, title: str, columns: Sequence[str]
+    common: Common,
+    said: dict[str, Any],
+    rows: Callable[[], Iterable[Row]],
+    *,
+    title: str,
+    columns: Sequence[str],
+    text: Sequence[str] = (),
 ) -> None:
     """Print the rows of a stretch of time, and with --follow those that come."""
     now = datetime.now(UTC)
     since = tables.moment_ms(said["since"], now=now) if said["since"] else None
     until = tables.moment_ms(said["until"], now=now) if said["until"] else None
     form = said["form"] or ("json" if common.json else "table")
+    if form == "table" and text:
+        columns = text
     found = list(tables.between(rows(), since_ms=since, until_ms=until))
     if not said["follow"]:
         _print(common, tables.rendered(found, form=form, title=title, columns=columns))
@@ -129,7 +143,7 @@ def orders(**said: Any) -> None:
     """Show every order of ours, from the ledger."""
     common = common_of(said)
     books = tables.open_ledger(account_folder(common))
-    show(common, said, lambda: tables.order_rows(books), title="orders", columns=ORDER_COLUMNS)
+    show(common, said, lambda: tables.order_rows(books), title="orders", columns=ORDER_COLUMNS, text=ORDER_TEXT)
 
 
 @click.command(epilog=example("streamhedge funding --since 7d --format csv"))
@@ -178,7 +192,15 @@ def book(**said: Any) -> None:
         if form == "json":
             out(answer)
         else:
-            _print(common, tables.rendered(answer["positions"], form=form, title="positions", columns=BOOK_COLUMNS))
+            _print(
+                common,
+                tables.rendered(
+                    answer["positions"],
+                    form=form,
+                    title="positions",
+                    columns=BOOK_TEXT if form == "table" else BOOK_COLUMNS,
+                ),
+            )
             if form == "table":
                 _print_account(common, answer)
         if not said["follow"]:
@@ -191,8 +213,9 @@ def _print_account(common: Common, answer: dict[str, Any]) -> None:
     account = answer["account"]
     if account is not None:
         click.echo(
-            f"{account['asset']} wallet {account['wallet_balance']}, margin {account['margin_balance']}, maintenance "
-            f"{account['maintenance_margin']}, available {account['available']} ({account['age_ms']} ms old)"
+            f"{account['asset']} wallet {rounded(account['wallet_balance'], 2)}, margin "
+            f"{rounded(account['margin_balance'], 2)}, maintenance {rounded(account['maintenance_margin'], 2)}, available "
+            f"{rounded(account['available'], 2)} ({account['age_ms']} ms old)"
         )
     click.echo(f"book {answer['book_status']} ({answer['book_reason']})")
 
