@@ -76,6 +76,10 @@ class Mark:
     funding_interval_ms: int = 8 * HOUR_MS
     suspicious_since_ns: int | None = None
 
+    def is_suspicious(self, now_ns: int) -> bool:
+        """Return whether the mark still waits for the frame that confirms it; 2 s are the longest wait."""
+        return self.suspicious_since_ns is not None and now_ns - self.suspicious_since_ns < OUTLIER_WAIT_NS
+
 
 @record
 class PositionView:

@@ -163,7 +163,8 @@ def _figures(view: HedgeView) -> _Figures:
     held = short_size(view)
     raisable = raisable_size(view, held=held, price=collar_price(view, Side.SELL))
     want = capped if capped <= held else max(held, min(capped, raisable))
-    pace_over = held >= capped or raisable >= capped
+    # An order under way counts as filled at the worst end: a cut just sent would seem whole and end its own pace.
+    pace_over = view.open_orders == 0 and (held >= capped or raisable >= capped)
     return _Figures(policy, capped, held, raisable, want, -want, pace_over)
 
 

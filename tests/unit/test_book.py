@@ -193,6 +193,14 @@ def test_a_mark_that_goes_on_jumping_is_believed_after_two_seconds() -> None:
     assert book.marks[make.BTCUSDT].suspicious_since_ns is None
 
 
+def test_without_another_frame_the_wait_ends_by_itself() -> None:
+    book = book_with()
+    book.apply_mark(make.mark("60000", T, index="57000"), T * MS)
+    mark = book.marks[make.BTCUSDT]
+    assert mark.is_suspicious(T * MS + 2 * SECOND - 1)
+    assert not mark.is_suspicious(T * MS + 2 * SECOND)
+
+
 def test_an_older_mark_is_not_taken() -> None:
     book = book_with()
     assert book.apply_mark(make.mark("60000", T), T * MS)
