@@ -61,7 +61,7 @@ class Exchange:
         self.funding_every_ms = settings.funding_every_ms
         self.chance = random.Random(settings.seed)
         self.contracts = contracts()
-        self.account = Account(settings.wallet)
+        self.account = Account(settings.wallet, update_ms=start_ms)  # 0 says "not valid" to clients
         self.faults = Faults()
         self.limits = Limits()
         self.listen_key = ListenKey(random.Random(settings.seed + start_ms))
