@@ -289,6 +289,14 @@ def test_the_pace_ends_when_the_whole_hedge_fits() -> None:
     assert decide_hedge(view(mark_price=D("73350.0"), **{**soon, "wallet": D(300_000)})).pace_over
 
 
+def test_a_cut_under_way_does_not_end_its_own_pace() -> None:
+    # at the worst end nothing of it has filled, and the short would seem whole
+    seen = view(mark_price=D("73350.0"), wallet=D(250_000), leverage=5, paced=True, last_paced_ns=NOW_NS)
+    under_way = replace(seen, pending_high=D("1.640"), open_orders=1)
+    assert not decide_hedge(under_way).pace_over
+    assert decide_hedge(seen).pace_over
+
+
 def test_all_that_is_missing_may_be_less_than_a_step() -> None:
     seen = view(mark_price=D("67121.4"), wallet=D(400_000), position=D("-9.9"), paced=True, last_paced_ns=0)
     assert order_of(seen).quantity == D("0.1")
