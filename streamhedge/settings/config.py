@@ -6,9 +6,10 @@ limit or a contradiction refuses to start, with file, line, key and what to do.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -17,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from streamhedge.domain.values import Asset, Symbol, record
+from streamhedge.domain.values import ONE, Asset, Symbol, divide, plain_text, record
 from streamhedge.errors import ConfigError
 from streamhedge.rules.liquidation import check_ladder
 from streamhedge.rules.params import CloseAction, HedgeParams, LadderParams, Limits, Policy
-from streamhedge.settings.model import Settings
+from streamhedge.settings.endpoints import Endpoints, checked
+from streamhedge.settings.model import HedgeTable, Settings
+from streamhedge.settings.places import Places, Source, explained
 
 ENV_PREFIX = "STREAMHEDGE__"
 PACKAGED = "demo.toml"
+HEAD = "the configuration does not fit; nothing was started"
 
 
 @record
@@ -37,22 +41,16 @@ class Config:
     origins: dict[str, str]
 
     def policy(self) -> Policy:
-        """Return what the rules read.
-
-        Raises:
-            ConfigError: thresholds that contradict each other.
-        """
-        policy = _policy(self.settings)
-        check_ladder(policy.ladder)
-        return policy
+        """Return what the rules read."""
+        return _policy(self.settings)
 
     def canonical(self) -> dict[str, Any]:
         """Return the effective values, JSON-ready; they hold no secret, only where secrets come from."""
-        found: dict[str, Any] = orjson.loads(orjson.dumps(self.settings.model_dump(), default=str))
+        found: dict[str, Any] = orjson.loads(orjson.dumps(self.settings.model_dump(), default=_plain))
         return found
 
     def hash(self) -> str:
-        """Return 16 hex digits over the effective values."""
+        """Return 16 hex digits over the effective values; the same values give the same, however they were written."""
         return hashlib.sha256(orjson.dumps(self.canonical(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
     def show(self) -> list[tuple[str, str, str]]:
@@ -76,10 +74,11 @@ def load_config(paths: Sequence[Path], sets: Sequence[str], env: Mapping[str, st
     """
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    texts: list[tuple[str, str]] = []
-    for name, text in _texts(paths):
-        texts.append((name, text))
-        _merge(merged, _parse(name, text), origins, name)
+    sources = _sources(paths)
+    for source in sources:
+        table = _parse(source)
+        _merge(merged, table)
+        origins.update({key: source.name for key in _flat(table)})
     for word, value in _env_words(env):
         _assign(merged, word, value, origins, f"environment {ENV_PREFIX}{word.upper().replace('.', '__')}")
     for said in sets:
@@ -87,44 +86,130 @@ def load_config(paths: Sequence[Path], sets: Sequence[str], env: Mapping[str, st
         if not equals:
             raise ConfigError(f"--set {said}: expected key=value, e.g. --set limits.max_naked='50_000 USDT'")
         _assign(merged, word.strip(), value.strip(), origins, "--set")
+    places = Places(sources=sources, origins=origins, merged=merged)
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explained(error, texts, origins)) from error
-    config = Config(settings=settings, origins=origins)
-    config.policy()
-    return config
+        # Not chained: what did not fit may be a key that somebody pasted.
+        raise ConfigError(HEAD + "".join(f"\n  {line}" for line in explained(error, places))) from None
+    faults = [f"{places.of(key)}: {reason}" for key, reason in _contradictions(settings)]
+    if faults:
+        raise ConfigError(HEAD + "".join(f"\n  {line}" for line in faults))
+    return Config(settings=settings, origins=origins)
 
 
-def _texts(paths: Sequence[Path]) -> list[tuple[str, str]]:
-    if not paths:
-        return [(f"packaged {PACKAGED}", files("streamhedge.settings").joinpath(PACKAGED).read_text())]
+def check_account(settings: Settings, fingerprint: str) -> None:
+    """Refuse an API key that is not the one the configuration means (FAULTS K2).
+
+    Args:
+        settings: The configuration; `live` must state ``keys.account``, the other venues may.
+        fingerprint: Of the key that would be used.
+
+    Raises:
+        ConfigError: it is another account's, or a live configuration does not say whose.
+    """
+    said = settings.keys.account if settings.keys is not None else None
+    if said is None and settings.venue == "live":
+        raise ConfigError(
+            f'venue live needs [keys] account, the fingerprint of the key that is meant; this key has "{fingerprint}": '
+            "check that it is the right account, then write it; nothing was started"
+        )
+    if said is not None and said.strip().lower() != fingerprint:
+        raise ConfigError(
+            f'keys.account says "{said}", this key has the fingerprint "{fingerprint}": it is another account\'s; nothing '
+            "was started"
+        )
+
+
+def _contradictions(settings: Settings) -> list[tuple[str, str]]:
+    """Return (key, reason) of values that are well by themselves and do not go together."""
     found = []
-    for path in paths:
+    ladder = _policy(settings).ladder
+    try:
+        check_ladder(ladder)
+    except ConfigError as error:
+        found.append(("ladder", str(error)))
+    for index, row in enumerate(settings.hedge):
+        for earlier in settings.hedge[:index]:
+            for name in ("asset", "symbol"):
+                if getattr(row, name) == getattr(earlier, name):
+                    found.append((f"hedge.{row.asset}.{name}", f"two hedges of {name} {getattr(row, name)}"))
+        if row.leverage > settings.limits.max_leverage:
+            reason = f"hedge {row.asset}: leverage {row.leverage} is above limits.max_leverage {settings.limits.max_leverage}"
+            found.append((f"hedge.{row.asset}.leverage", reason))
+        if row.margin == "isolated" and divide(ONE, Decimal(row.leverage)) <= ladder.reopen:
+            found.append((f"hedge.{row.asset}.leverage", _inside_its_ladder(row, ladder.reopen)))
+    if settings.endpoints is not None:
+        said = settings.endpoints
         try:
-            found.append((str(path), path.read_text()))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path}: {getattr(error, 'strerror', None) or error}; name a TOML file with -c"
-            ) from error
+            checked(Endpoints(rest=said.rest, stream=said.stream, ws_api=said.ws_api), venue=settings.venue)
+        except ConfigError as error:
+            found.append(("endpoints", str(error)))
     return found
 
 
-def _parse(name: str, text: str) -> dict[str, Any]:
+def _inside_its_ladder(row: HedgeTable, reopen: Decimal) -> str:
+    """Say why an isolated short cannot be held: 1/leverage is the best case, maintenance margin and fees take from it."""
+    most = max((n for n in range(1, row.leverage) if divide(ONE, Decimal(n)) > reopen), default=None)
+    lower = f"leverage {most} or lower, or " if most is not None else ""
+    return (
+        f"hedge {row.asset}: an isolated {row.leverage}x short opens at most "
+        f"{plain_text(round(divide(Decimal(100), Decimal(row.leverage)), 2))} % from liquidation, below reopen "
+        f'{plain_text(reopen * 100)} %: it would be cut at once; use {lower}margin = "cross"'
+    )
+
+
+def _plain(value: object) -> str:
+    return plain_text(value) if isinstance(value, Decimal) else str(value)
+
+
+def _sources(paths: Sequence[Path]) -> list[Source]:
+    if not paths:
+        packaged = files("streamhedge.settings").joinpath(PACKAGED).read_text(encoding="utf-8")
+        return [Source(f"packaged {PACKAGED}", packaged)]
+    found = []
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                    raise ConfigError(f"{path}: anybody may write to it, and it says what is traded: chmod o-w it")
+                found.append(Source(str(path), file.read().decode("utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise ConfigError(f"{path}: {reason}; name a TOML file with -c") from error
+    return found
+
+
+def _parse(source: Source) -> dict[str, Any]:
     try:
-        return tomllib.loads(text, parse_float=Decimal)
+        return tomllib.loads(source.text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: not TOML: {error}") from error
+        at = re.search(r"at line (\d+)", str(error))
+        place = f"{source.name}:{at.group(1)}" if at else f"{source.name}:{len(source.text.splitlines())}"
+        raise ConfigError(f"{place}: not TOML: {error}") from None
 
 
-def _merge(target: dict[str, Any], source: Mapping[str, Any], origins: dict[str, str], origin: str) -> None:
-    for key, value in source.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value, origins, origin)
+def _merge(target: dict[str, Any], table: Mapping[str, Any]) -> None:
+    """Lay a later file over the earlier ones: tables key by key, hedges by their asset, other lists whole."""
+    for key, value in table.items():
+        held = target.get(key)
+        if isinstance(value, dict) and isinstance(held, dict):
+            _merge(held, value)
+        elif key == "hedge" and isinstance(value, list) and isinstance(held, list):
+            _merge_hedges(held, value)
         else:
             target[key] = value
-    for key in _flat(source):
-        origins[key] = origin
+
+
+def _merge_hedges(held: list[Any], rows: list[Any]) -> None:
+    waiting = {row["asset"]: row for row in held if isinstance(row, dict) and "asset" in row}
+    for row in rows:
+        # Twice in one file stays twice, and is refused.
+        earlier = waiting.pop(row["asset"], None) if isinstance(row, dict) and "asset" in row else None
+        if earlier is None:
+            held.append(row)
+        else:
+            _merge(earlier, row)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -133,8 +218,8 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             found.update(_flat(value, f"{prefix}{key}."))
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            for row in value:
-                found.update(_flat(row, f"{prefix}{key}.{row.get('asset', '?')}."))
+            for index, row in enumerate(value):
+                found.update(_flat(row, f"{prefix}{key}.{row.get('asset', index)}."))
         else:
             found[f"{prefix}{key}"] = value
     return found
@@ -149,68 +234,28 @@ def _env_words(env: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _assign(target: dict[str, Any], word: str, value: str, origins: dict[str, str], origin: str) -> None:
+    """Set one value; ``hedge.BTC.band`` names an item of a list by its asset."""
     parts = word.split(".")
+    said = f"{origin} {word}" if origin == "--set" else origin
+    if not all(parts):
+        raise ConfigError(f"{said}: expected table.key, e.g. limits.max_naked")
+    *path, last = parts
     table: Any = target
-    for index, part in enumerate(parts[:-1]):
-        if part == "hedge" and index == 0 and len(parts) == 3:
-            rows = [row for row in target.get("hedge", []) if str(row.get("asset", "")).upper() == parts[1].upper()]
-            if not rows:
-                raise ConfigError(f"{origin} {word}: there is no [[hedge]] for {parts[1]}")
-            table = rows[0]
-            break
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{origin} {word}: {part} is not a table")
-    table[parts[-1]] = [item for item in value.split(";") if item] if parts[-1] == "faults" else value
-    key = word if parts[0] != "hedge" else f"hedge.{parts[1].upper()}.{parts[-1]}"
-    origins[key] = origin
-
-
-def _explained(error: ValidationError, texts: Sequence[tuple[str, str]], origins: Mapping[str, str]) -> str:
-    """Write every fault of the configuration as one line: where, key, reason, what to do."""
-    lines = []
-    for fault in error.errors():
-        location = fault["loc"]
-        key = ".".join(str(part) for part in location)
-        last = str(location[-1])
-        where = _where(last, texts, origins)
-        if fault["type"] == "missing":
-            lines.append(f"{key} is missing: it has no default, say it (in {texts[-1][0] if texts else 'a file'})")
-        elif fault["type"] == "extra_forbidden":
-            known = _known(location)
-            guess = difflib.get_close_matches(last, known, n=1)
-            hint = f"; did you mean {guess[0]}?" if guess else f"; known here: {', '.join(known)}"
-            lines.append(f"{where}: unknown key {key}{hint}")
-        else:
-            reason = str(fault["msg"]).removeprefix("Value error, ")
-            lines.append(f"{where}: {key}: {reason} (got {fault.get('input')!r})")
-    return "the configuration does not fit; nothing was started\n  " + "\n  ".join(lines)
-
-
-def _where(key: str, texts: Sequence[tuple[str, str]], origins: Mapping[str, str]) -> str:
-    for word, origin in origins.items():
-        if word.split(".")[-1] == key and (origin.startswith("environment") or origin == "--set"):
-            return f"{origin} ({word})"
-    for name, text in reversed(texts):
-        for number, line in enumerate(text.splitlines(), 1):
-            if re.match(rf"\s*\[*\s*{re.escape(key)}\s*[=\].]", line):
-                return f"{name}:{number}"
-    return texts[-1][0] if texts else "configuration"
-
-
-def _known(location: Sequence[Any]) -> list[str]:
-    model: Any = Settings
-    for part in location[:-1]:
-        if isinstance(part, str):
-            model = _model_of(model.model_fields[part].annotation)
-    return list(model.model_fields)
-
-
-def _model_of(annotation: Any) -> Any:
-    for inner in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner
-    return Settings
+    if path[:1] == ["hedge"] and len(path) == 2:
+        asset = path[1].upper()
+        hedges = target.get("hedge")
+        rows = [row for row in hedges if str(row.get("asset", "")).upper() == asset] if isinstance(hedges, list) else []
+        if not rows:
+            raise ConfigError(f"{said}: there is no [[hedge]] for {asset}")
+        table, path = rows[0], ["hedge", asset]
+    else:
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                hint = "; name the item, e.g. hedge.BTC.band" if part == "hedge" else ""
+                raise ConfigError(f"{said}: {part} is not a table{hint}")
+    table[last] = [item for item in value.split(";") if item] if last == "faults" else value
+    origins[".".join([*path, last])] = origin
 
 
 def _policy(settings: Settings) -> Policy:

@@ -9,10 +9,15 @@ from streamhedge.domain.values import Symbol, record
 from streamhedge.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-VENUE_HOSTS = (
-    *("fapi.binance.com", "fstream.binance.com", "ws-fapi.binance.com"),
-    *("demo-fapi.binance.com", "demo-fstream.binance.com", "testnet.binancefuture.com", "fstream.binancefuture.com"),
-)
+HOSTS = {
+    "live": ("fapi.binance.com", "fstream.binance.com", "ws-fapi.binance.com"),
+    "demo": (
+        *("demo-fapi.binance.com", "demo-fstream.binance.com"),
+        *("testnet.binancefuture.com", "fstream.binancefuture.com"),
+    ),
+}
+SCHEMES = {"rest": ("http", "https"), "stream": ("ws", "wss"), "ws_api": ("ws", "wss")}
+"""Per address: in clear, for loopback; encrypted, for the venue."""
 
 
 @record
@@ -36,23 +41,39 @@ DEMO = Endpoints(
 )
 
 
-def checked(endpoints: Endpoints) -> Endpoints:
-    """Return the endpoints when every host is the venue's (encrypted) or loopback.
+def checked(endpoints: Endpoints, *, venue: str | None = None) -> Endpoints:
+    """Return the endpoints when every host is loopback (in clear) or one and the same venue's (encrypted).
+
+    Args:
+        endpoints: Where to connect.
+        venue: sim, demo or live; venue hosts must be that one's. None: any.
 
     Raises:
-        ConfigError: another host, or a venue host without encryption.
+        ConfigError: another host or scheme, or addresses that belong to different exchanges.
     """
-    for name in ("rest", "stream", "ws_api"):
-        address = urlsplit(getattr(endpoints, name))
-        if address.hostname in LOOPBACK and address.scheme in ("http", "ws"):
-            continue
-        if address.hostname in VENUE_HOSTS and address.scheme in ("https", "wss"):
-            continue
-        raise ConfigError(
-            f"endpoints.{name} = {getattr(endpoints, name)!r}: only the venue's hosts (https, wss) and loopback "
-            "(http, ws) are allowed; nothing was started"
-        )
+    found = {name: _owner(name, getattr(endpoints, name)) for name in SCHEMES}
+    said = ", ".join(f"{name} {owner}" for name, owner in found.items())
+    owners = list(dict.fromkeys(found.values()))
+    if len(owners) > 1:
+        raise ConfigError(f"endpoints belong to different exchanges ({said}); nothing was started")
+    if venue is not None and owners[0] not in ("loopback", venue):
+        raise ConfigError(f"venue {venue} with the {owners[0]} venue's endpoints ({said}); nothing was started")
     return endpoints
+
+
+def _owner(name: str, address: str) -> str:
+    parts = urlsplit(address)
+    clear, encrypted = SCHEMES[name]
+    bare = parts.username is None and not parts.query and not parts.fragment
+    if bare and parts.hostname in LOOPBACK and parts.scheme == clear:
+        return "loopback"
+    for owner, hosts in HOSTS.items():
+        if bare and parts.hostname in hosts and parts.scheme == encrypted:
+            return owner
+    raise ConfigError(
+        f"endpoints.{name} = {address!r}: only the venue's hosts ({encrypted}) and loopback ({clear}) are allowed; "
+        "nothing was started"
+    )
 
 
 def mark_stream(symbol: Symbol) -> str:

@@ -1,13 +1,36 @@
-"""The shape of the configuration, typed and without defaults for limits. An unknown key is an error."""
+"""The shape of the configuration, typed and without defaults for limits. An unknown key is an error.
+
+Where a value may be a secret, or lead to one, no message repeats it.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from streamhedge.settings.units import amount, fraction, milliseconds, split_unit
+from streamhedge.settings.secrets import SOURCES
+from streamhedge.settings.units import amount, fraction, milliseconds, split_unit, whole
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+NOT_BUILT_YET = {
+    "backstop": "no stop order is placed by this version",
+    "funding_policy": "the hedge ratio is fixed in this version",
+    "allocation": "this version makes no suggestions",
+    "usd_per_quote": "one quote unit counts as one USD in this version",
+}
+"""What SURFACE names and this version does not do: accepting it would promise it."""
 
 
 def _money(value: object) -> Decimal:
@@ -17,34 +40,55 @@ def _money(value: object) -> Decimal:
     return number
 
 
-def _base(value: object) -> Decimal:
-    return split_unit(value)[0]
-
-
 def _never_or_milliseconds(value: object) -> int | None:
     return None if value in ("never", None) else milliseconds(value)
 
 
-Money = Annotated[Decimal, BeforeValidator(_money)]
-Base = Annotated[Decimal, BeforeValidator(_base)]
-Fraction = Annotated[Decimal, BeforeValidator(fraction)]
-Milliseconds = Annotated[int, BeforeValidator(milliseconds)]
-OptionalMilliseconds = Annotated[int | None, BeforeValidator(_never_or_milliseconds)]
-Whole = Annotated[int, BeforeValidator(lambda value: int(amount(value, unit="")) if isinstance(value, str) else value)]
+def _source(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(f'say where it comes from, e.g. {{ env = "NAME" }}: one of {", ".join(SOURCES)}')
+    ((kind, where),) = value.items()
+    if kind not in SOURCES or not isinstance(where, str) or not where:
+        raise ValueError(f"no such source: use one of {', '.join(SOURCES)} with a name")
+    return {kind: where}
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if host not in LOOPBACK_NAMES or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("expected a loopback address like '127.0.0.1:8787'; reach it from elsewhere through ssh -L")
+    return value
+
+
+def _unless_empty(value: object) -> object:
+    return None if value == {} else value
+
+
+def _shown(*examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": ["string", "number"], "examples": list(examples)})
+
+
+Money = Annotated[Decimal, BeforeValidator(_money), _shown("50 USDT")]
+Base = Annotated[Decimal, _shown("10 BTC")]
+Fraction = Annotated[Decimal, BeforeValidator(fraction), _shown("20 %", "0.2")]
+Milliseconds = Annotated[int, BeforeValidator(milliseconds), _shown("250ms", "2s", "10m", "8h", "7d")]
+OptionalMilliseconds = Annotated[int | None, BeforeValidator(_never_or_milliseconds), _shown("never", "5s")]
+Whole = Annotated[int, BeforeValidator(whole)]
+Source = Annotated[dict[str, str], BeforeValidator(_source)]
 
 
 class Part(BaseModel):
     """A table of the configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class HedgeTable(Part):
     """One ``[[hedge]]``."""
 
-    asset: str
+    asset: str = Field(pattern="^[A-Z0-9]+$")
     initial: Base = Field(ge=0)
-    symbol: str
+    symbol: str = Field(min_length=1)
     ratio: Fraction = Field(gt=0, le=1)
     band: Money = Field(gt=0)
     max_short: Base = Field(gt=0)
@@ -52,6 +96,11 @@ class HedgeTable(Part):
     leverage: Whole = Field(ge=1, le=150)
     margin: Literal["cross", "isolated"]
     naked_alert_after: Milliseconds
+
+    @field_validator("initial", "max_short", "max_order_quantity", mode="before")
+    @classmethod
+    def _in_asset(cls, value: object, info: ValidationInfo) -> Decimal:
+        return amount(value, unit=info.data["asset"]) if "asset" in info.data else split_unit(value)[0]
 
 
 class LadderTable(Part):
@@ -76,7 +125,7 @@ class LimitsTable(Part):
     max_short_ratio: Fraction = Field(gt=0, le=1)
     max_intents_per_symbol_per_minute: Whole = Field(ge=1)
     max_open_intents: Whole = Field(ge=1)
-    unacked_critical_after: Milliseconds
+    unacked_critical_after: Milliseconds = Field(gt=0)
     max_order_notional: Money = Field(gt=0)
     max_leverage: Whole = Field(ge=1)
     max_orders_per_minute: Whole = Field(ge=1, le=1200)
@@ -86,13 +135,19 @@ class LimitsTable(Part):
     unrealised_loss_alarm: Money = Field(lt=0)
     hedge_loss_per_day: Money = Field(gt=0)
     price_collar: Fraction = Field(gt=0, lt=Decimal("0.05"))
-    price_collar_urgent: Fraction | None = None
+    price_collar_urgent: Fraction | None = Field(default=None, gt=0, lt=Decimal("0.05"))
     external_trades_per_minute: Whole = Field(ge=0)
     repeated_same_side_fills: Whole = Field(ge=1)
-    stale_after: Milliseconds
-    receive_lag: Milliseconds
-    request_timeout: Milliseconds
-    recv_window: Milliseconds
+    stale_after: Milliseconds = Field(gt=0)
+    receive_lag: Milliseconds = Field(gt=0)
+    request_timeout: Milliseconds = Field(gt=0)
+    recv_window: Milliseconds = Field(gt=0, le=60_000)
+
+    @model_validator(mode="after")
+    def _urgent_is_wider(self) -> LimitsTable:
+        if self.price_collar_urgent is not None and self.price_collar_urgent < self.price_collar:
+            raise ValueError("price_collar_urgent is narrower than price_collar: an urgent order would fill less")
+        return self
 
 
 class EndpointsTable(Part):
@@ -104,19 +159,32 @@ class EndpointsTable(Part):
 
 
 class KeysTable(Part):
-    """``[keys]``: where the keys come from, never the keys themselves."""
+    """``[keys]``: where the keys come from, never the keys themselves; ``account`` is the fingerprint they must have."""
 
-    api_key: dict[str, str]
-    api_secret: dict[str, str]
+    api_key: Source
+    api_secret: Source
     account: str | None = None
 
 
 class RecordTable(Part):
     """``[record]``."""
 
-    dir: str
-    rotate: Milliseconds = 3_600_000
+    dir: str = Field(min_length=1)
+    rotate: Milliseconds = Field(default=3_600_000, gt=0)
     keep: Milliseconds = 7 * 86_400_000
+
+
+class AlertTable(Part):
+    """One ``[[alert]]``: a channel and the lowest level it hears. Read by the alerts (ops)."""
+
+    url: Source
+    min: Literal["info", "warning", "critical"] = "warning"
+
+
+class WebTable(Part):
+    """``[web]``: where the local page listens, on loopback only. Read by the page (ops)."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8787"
 
 
 class SimTable(Part):
@@ -126,7 +194,7 @@ class SimTable(Part):
     speed: Whole = Field(default=1, ge=1, le=1000)
     seed: Whole = 7
     wallet: Money = Decimal(400_000)
-    funding_every: Milliseconds = 8 * 3_600_000
+    funding_every: Milliseconds = Field(default=8 * 3_600_000, gt=0)
     faults: list[str] = []
 
 
@@ -137,7 +205,14 @@ class Settings(Part):
     hedge: list[HedgeTable] = Field(min_length=1)
     ladder: LadderTable
     limits: LimitsTable
-    endpoints: EndpointsTable | None = None
+    endpoints: Annotated[EndpointsTable | None, BeforeValidator(_unless_empty)] = None
     keys: KeysTable | None = None
+    alert: list[AlertTable] = []
+    web: WebTable | None = None
     record: RecordTable | None = None
     sim: SimTable = SimTable()
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration file."""
+    return Settings.model_json_schema()

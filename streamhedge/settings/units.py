@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from streamhedge.domain.values import decimal_from
+from streamhedge.domain.values import CONTEXT, ONE, decimal_from
 
 _QUANTITY = re.compile(r"^\s*([+-]?[0-9][0-9_]*(?:\.[0-9_]+)?)\s*([A-Za-z%]*)\s*$")
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -19,7 +19,7 @@ def split_unit(value: object) -> tuple[Decimal, str]:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(f"expected a quantity like '50 USDT' or '2s', got {value!r}")
-    found = _QUANTITY.match(str(value))
+    found = _QUANTITY.match(f"{value:f}" if isinstance(value, Decimal) else str(value))
     if found is None:
         raise ValueError(f"expected a quantity like '50 USDT' or '2s', got {value!r}")
     return decimal_from(found.group(1).replace("_", "")), found.group(2)
@@ -41,12 +41,26 @@ def fraction(value: object) -> Decimal:
     """Return "20 %" as 0.20, and a bare 0.2 as it stands.
 
     Raises:
-        ValueError: another unit.
+        ValueError: another unit, or a bare number above one, which is a percentage without its sign.
     """
     number, said = split_unit(value)
     if said not in ("", "%"):
         raise ValueError(f"expected a percentage like '20 %', got {value!r}")
-    return number / 100 if said == "%" else number
+    if said == "" and abs(number) > ONE:
+        raise ValueError(f"{number} without a unit is {number * 100} %; write '{number} %' if that is meant")
+    return CONTEXT.divide(number, Decimal(100)) if said == "%" else number
+
+
+def whole(value: object) -> int:
+    """Return a number without a fraction.
+
+    Raises:
+        ValueError: a unit, or a fraction.
+    """
+    number = amount(value, unit="")
+    if number != int(number):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return int(number)
 
 
 def milliseconds(value: object) -> int:
@@ -58,7 +72,7 @@ def milliseconds(value: object) -> int:
     number, said = split_unit(value)
     if said not in _MILLISECONDS:
         raise ValueError(f"expected a duration like '250ms', '2s', '10m' or '8h', got {value!r}")
-    total = number * _MILLISECONDS[said]
+    total = CONTEXT.multiply(number, Decimal(_MILLISECONDS[said]))
     if total < 0 or total != int(total):
         raise ValueError(f"expected a duration of whole milliseconds, not negative, got {value!r}")
     return int(total)
