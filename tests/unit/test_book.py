@@ -240,8 +240,8 @@ H = HOUR_MS
     ("known", "previous", "following", "event", "found"),
     [
         (8, 8, 8, 7 * H, 8),  # nothing moved
-        (8, 0, 8, 7 * H, 8),  # the first frame
-        (8, 8, 0, 8 * H, 8),  # a contract without funding
+        (8, 0, 11, 10 * H, 8),  # the first frame
+        (8, 8, 0, 7 * H, 8),  # a contract without funding
         (8, 8, 16, 8 * H, 8),  # rolled over
         (8, 8, 12, 8 * H + 1, 4),  # ... into a shorter interval
         (4, 8, 16, 8 * H + 1, 8),  # ... into a longer one
