@@ -1,7 +1,8 @@
 """Stream frames to events. Never raises: what cannot be decoded, or nobody told us about, becomes ``Quarantined``.
 
 Extra fields are ignored. An unknown event type or enum member on the private stream is quarantined as private, so that
-the book becomes SUSPECT; on a market stream it is only counted. Source of the shapes: BINANCE_USDM §2, §3.
+the book becomes SUSPECT (beside its event, where no figure hangs on the word); on a market stream it is only counted.
+Source of the shapes: BINANCE_USDM §2, §3.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ REASONS = (
     *("OPTIONS_PREMIUM_FEE", "OPTIONS_SETTLE_PROFIT", "AUTO_EXCHANGE", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"),
 )
 """What ACCOUNT_UPDATE gives as its cause (BINANCE_USDM §3.3); empty where the field is missing."""
+ORDER_TYPES = (
+    *("LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"),
+    "LIQUIDATION",
+)
+EXPIRY_REASONS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+ALGO_STATUSES = ("NEW", "TRIGGERING", "TRIGGERED", "FINISHED", "CANCELED", "REJECTED", "EXPIRED")
 
 REPORTS: dict[tuple[str, str], Report] = {
     ("NEW", "NEW"): Report.ACCEPTED,
@@ -118,9 +125,8 @@ def _decode(raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, pr
             faults.append(f"{type(error).__name__}: {error}")
             continue
         events += found
-        # Absolute values hold whatever caused them; what else a new cause means, a snapshot has to say.
-        strange = [event.reason for event in found if isinstance(event, AccountUpdate) and event.reason not in REASONS]
-        faults += [f"unknown account update reason {reason!r}" for reason in strange]
+        # Its figures hold whatever a new word means; what else it means, a snapshot has to say.
+        faults += [strange for event in found if (strange := _strange_word(event)) is not None]
     if faults:
         events.append(_quarantined(raw, faults[0], private=private))
     return events
@@ -148,6 +154,19 @@ def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event
     if decoder is None:
         raise ParseError(f"unknown event type {name!r}")
     return [decoder(row, raw)]
+
+
+def _strange_word(event: Event) -> str | None:
+    """Return the enum member of a private event that nobody has told us about and no figure hangs on."""
+    if isinstance(event, AccountUpdate) and event.reason not in REASONS:
+        return f"unknown account update reason {event.reason!r}"
+    if isinstance(event, ExecutionReport) and event.order_type not in ORDER_TYPES:
+        return f"unknown order type {event.order_type!r}"
+    if isinstance(event, ExecutionReport) and event.expiry_reason not in EXPIRY_REASONS:
+        return f"unknown expiry reason {event.expiry_reason!r}"
+    if isinstance(event, AlgoUpdate) and event.status not in ALGO_STATUSES:
+        return f"unknown algo status {event.status!r}"
+    return None
 
 
 def _control(row: Frame, *, private: bool) -> Event:

@@ -9,6 +9,7 @@ import pytest
 
 from streamhedge.domain.events import (
     AccountUpdate,
+    AlgoUpdate,
     ExecutionReport,
     OtherMarketEvent,
     OtherUserEvent,
@@ -105,6 +106,43 @@ def test_an_account_update_without_a_cause_is_taken() -> None:
     (event,) = decode_private(orjson.dumps({"e": "ACCOUNT_UPDATE", "T": 1, "E": 2, "m": "ORDER", "a": {}}))
 
     assert event == AccountUpdate(2, 1, "", (), (), None)
+
+
+ORDER = {"s": "ETHUSDT", "c": "web_1", "S": "BUY", "o": "MARKET", "q": "1", "i": 1, "x": "NEW", "X": "NEW"}
+ALGO = {"s": "ETHUSDT", "caid": "x", "aid": 1, "S": "BUY", "X": "NEW"}
+
+
+def event_of(name: str, body: dict[str, Any]) -> bytes:
+    """Return a private event around an order."""
+    return orjson.dumps({"e": name, "T": 1, "E": 2, "o": body})
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("ORDER_TRADE_UPDATE", {**ORDER, "o": word}, None)
+        for word in ("LIMIT", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
+    ]
+    + [("ORDER_TRADE_UPDATE", {**ORDER, "o": "LIQUIDATION"}, None)]
+    + [("ORDER_TRADE_UPDATE", {**ORDER, "er": str(number)}, None) for number in range(10)]
+    + [
+        ("ALGO_UPDATE", {**ALGO, "X": status}, None)
+        for status in ("NEW", "TRIGGERING", "TRIGGERED", "FINISHED", "CANCELED", "REJECTED", "EXPIRED")
+    ]
+    + [
+        ("ORDER_TRADE_UPDATE", {**ORDER, "o": "ICEBERG"}, "unknown order type 'ICEBERG'"),
+        ("ORDER_TRADE_UPDATE", {**ORDER, "er": "10"}, "unknown expiry reason '10'"),
+        ("ALGO_UPDATE", {**ALGO, "X": "PAUSED"}, "unknown algo status 'PAUSED'"),
+    ],
+)
+def test_a_new_word_that_no_figure_hangs_on_is_taken_and_doubted(
+    name: str, body: dict[str, Any], words: str | None
+) -> None:
+    """The report counts at once, and the book is checked against a snapshot as after any unknown word."""
+    event, *doubt = decode_private(event_of(name, body))
+
+    assert isinstance(event, ExecutionReport | AlgoUpdate)
+    assert [said.reason for said in doubt if isinstance(said, Quarantined)] == ([] if words is None else [words])
 
 
 @pytest.mark.parametrize("name", ["STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"])
