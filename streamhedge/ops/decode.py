@@ -114,22 +114,28 @@ def _events(raw: bytes) -> list[Event] | list[object]:
 def _answer(answer: WsApiAnswer) -> object:
     if answer.status != 200 or answer.id is None:
         return WsApiError(answer.id, answer.status, answer.code, answer.message, answer.retry_after_ms)
-    return next((shape(answer) for fits, shape in SHAPES if fits(answer.result)), WsApiResult(answer.id, answer.status))
+    shapes = (shape(answer) for fits, shape in SHAPES if fits(answer))
+    return next(shapes, WsApiResult(answer.id, answer.status))
 
 
-def _rows_with(result: object, key: str) -> bool:
-    return isinstance(result, list) and bool(result) and all(isinstance(row, dict) and key in row for row in result)
+def _rows_with(answer: WsApiAnswer, key: str, ours: str) -> bool:
+    """True for a list of such rows; an empty one says by our own id what was asked."""
+    rows = answer.result
+    if rows == []:
+        return (answer.id or "").startswith(ours)
+    return isinstance(rows, list) and all(isinstance(row, dict) and key in row for row in rows)
 
 
-SHAPES: tuple[tuple[Callable[[Any], bool], Callable[[WsApiAnswer], object]], ...] = (
-    (lambda result: _rows_with(result, "positionAmt"), lambda said: Positions(positions_of(said.result))),
-    (lambda result: _rows_with(result, "balance"), lambda said: Balances(balances_of(said.result))),
+def _names(answer: WsApiAnswer, key: str) -> bool:
+    return isinstance(answer.result, dict) and key in answer.result
+
+
+SHAPES: tuple[tuple[Callable[[WsApiAnswer], bool], Callable[[WsApiAnswer], object]], ...] = (
+    (lambda said: _rows_with(said, "positionAmt", "pos-"), lambda said: Positions(positions_of(said.result))),
+    (lambda said: _rows_with(said, "balance", "bal-"), lambda said: Balances(balances_of(said.result))),
     (
-        lambda result: isinstance(result, dict) and "clientOrderId" in result,
+        lambda said: _names(said, "clientOrderId"),
         lambda said: order_status_of(ClientOrderId(str(said.result["clientOrderId"])), said),
     ),
-    (
-        lambda result: isinstance(result, dict) and "serverTime" in result,
-        lambda said: ServerTime(whole(said.result["serverTime"])),
-    ),
+    (lambda said: _names(said, "serverTime"), lambda said: ServerTime(whole(said.result["serverTime"]))),
 )

@@ -16,7 +16,7 @@ from typing import Any
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, VerbKind
 from streamhedge.domain.treasury import TradeRequest
-from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, divide, exact, plain_text, record
+from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, divide, exact, plain_text
 from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
 from streamhedge.live.status import account_status, funding_status
@@ -35,23 +35,46 @@ TOKEN_S = 60.0
 """How long a flatten's plan may be confirmed: the position behind it moves on."""
 
 
-@record
-class Token:
-    """One flatten that was shown to somebody and waits for the confirmation."""
+class FlattenToken:
+    """The one plan that was shown and may be confirmed; a new plan replaces it, a confirmation spends it."""
 
-    text: str
-    symbols: tuple[Symbol, ...]
-    uid: int
-    ends_s: float
+    def __init__(self) -> None:
+        self._text = ""
+        self._symbols: tuple[Symbol, ...] = ()
+        self._uid = -1
+        self._ends_s = 0.0
+
+    def issue(self, symbols: tuple[Symbol, ...], *, uid: int, now_s: float) -> str:
+        """Return a new token for a plan."""
+        self._text, self._symbols, self._uid, self._ends_s = secrets.token_hex(4), symbols, uid, now_s + TOKEN_S
+        return self._text
+
+    def spend(self, text: str, *, uid: int, now_s: float) -> tuple[Symbol, ...]:
+        """Return the symbols of the plan that a token stands for.
+
+        Raises:
+            CommandError: another text or user, or too late; nothing was changed.
+        """
+        known = bool(self._text) and hmac.compare_digest(text.encode(), self._text.encode()) and uid == self._uid
+        if not known:
+            raise CommandError(
+                f"{text!r} is no token that waits; ask again with `streamhedge flatten`; nothing was changed"
+            )
+        self._text = ""
+        if now_s > self._ends_s:
+            raise CommandError(
+                f"the token is older than {TOKEN_S:.0f} s and the plan with it; ask again with `streamhedge flatten`; "
+                "nothing was changed"
+            )
+        return self._symbols
 
 
 class Words:
     """The words of one running hedger; holds the one flatten token that waits for its confirmation."""
 
-    def __init__(self, hedger: Hedger, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, hedger: Hedger) -> None:
         self._hedger = hedger
-        self._clock = clock
-        self._token: Token | None = None
+        self._token = FlattenToken()
         self._words: dict[str, Word] = {
             "status": self._status,
             "book": self._book,
@@ -131,19 +154,8 @@ class Words:
         reason = _reason(request)
         if not reason.strip():
             raise CommandError("flatten needs --reason: it stands in the journal; nothing was changed")
-        token = self._token
-        said = str(request["confirm"])
-        if token is None or not hmac.compare_digest(said.encode(), token.text.encode()) or token.uid != uid:
-            raise CommandError(
-                f"{said!r} is no token that waits; ask again with `streamhedge flatten`; nothing was changed"
-            )
-        self._token = None
-        if self._clock() > token.ends_s:
-            raise CommandError(
-                f"the token is older than {TOKEN_S:.0f} s and the plan with it; ask again with `streamhedge flatten`; "
-                "nothing was changed"
-            )
-        for symbol in token.symbols:
+        symbols = self._token.spend(str(request["confirm"]), uid=uid, now_s=time.monotonic())
+        for symbol in symbols:
             await self._hedger.verb(VerbKind.FLATTEN, symbol=symbol, reason=reason, uid=uid)
         return self._hedger.status()
 
@@ -157,8 +169,8 @@ class Words:
         if len(rows) != len(hedges):
             raise CommandError("no mark price or filters are known yet; ask again in a second; nothing was changed")
         symbols = tuple(hedge.symbol for hedge in hedges)
-        self._token = Token(secrets.token_hex(4), symbols, uid, self._clock() + TOKEN_S)
-        return {"plan": rows, "token": self._token.text, "valid_s": TOKEN_S}
+        token = self._token.issue(symbols, uid=uid, now_s=time.monotonic())
+        return {"plan": rows, "token": token, "valid_s": TOKEN_S}
 
 
 def flatten_row(view: HedgeView) -> Request:

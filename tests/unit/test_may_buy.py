@@ -15,7 +15,8 @@ from streamhedge.rules.hedge import decide_hedge
 from streamhedge.rules.limits import Approved, GateContext, gate
 from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.view import BookStatus, HedgeView, SymbolState, TradingState
-from tests.support.builders import hedge_params, instrument, ladder_params, limits
+from tests.support import views
+from tests.support.builders import hedge_params, limits
 
 D = Decimal
 MARK = D("67121.4")
@@ -26,42 +27,12 @@ IDLE = GateContext(
 
 def view(**said: object) -> HedgeView:
     """Return a hedge of 10 BTC that stands where it should, wallet 400 000, 3x, no other limit near."""
-    fields: dict[str, object] = {
+    wide: dict[str, object] = {
         "params": hedge_params(max_short=D(1000), max_order_quantity=D(1000)),
-        "ladder": ladder_params(),
         "limits": limits(max_naked=D(10**9), max_order_notional=D(10**9), max_turnover_per_day=D(10**9)),
-        "instrument": instrument(),
-        "float_quantity": D(10),
-        "position": D(-10),
-        "entry_price": MARK,
-        "pending_low": D(0),
-        "pending_high": D(0),
-        "open_orders": 0,
-        "doubt_orders": 0,
-        "mark_price": MARK,
-        "index_price": MARK,
         "mark_age_ms": 100,
-        "mark_suspicious": False,
-        "isolated": False,
-        "wallet": D(400_000),
-        "available": D(400_000) - 10 * MARK / 3,
-        "leverage": 3,
-        "others": (),
-        "trading_state": TradingState.ACTIVE,
-        "symbol_state": SymbolState.OPEN,
-        "book_status": BookStatus.LIVE,
-        "position_trusted": True,
-        "paced": False,
-        "last_paced_ns": 0,
-        "zero_fills": 0,
-        "naked_since_ns": None,
-        "retry_after_ns": 0,
-        "raise_after_ns": 0,
-        "warned": False,
-        "now_ns": 10**18,
-        **said,
     }
-    return HedgeView(**fields)  # type: ignore[arg-type]
+    return views.view(**{**wide, **said})
 
 
 def ask(usd: str = "30000", context: GateContext = IDLE, **said: object) -> MayBuy:
@@ -103,7 +74,7 @@ def test_worked_example_of_the_specification() -> None:
         ({"limits": limits(max_naked=D(29_999))}, {}, "above max_naked 29999"),
         ({"limits": limits(max_naked=D(30_100)), "position": D("-9.998")}, {}, "naked 134.24 and 30000 bought"),
         ({"index_price": MARK * D("1.011")}, {}, "the hedge would wait: price"),
-        ({"raise_after_ns": 10**18 + 1}, {}, "the hedge would wait: venue"),
+        ({"raise_after_ns": views.NOW_NS + 1}, {}, "the hedge would wait: venue"),
         ({"limits": limits(max_leverage=1)}, {}, "R9 leverage"),
     ],
 )
@@ -136,7 +107,7 @@ def test_first_failing_reason_wins() -> None:
 
 def test_a_share_of_the_float_kept_open_on_purpose_is_no_cap() -> None:
     half = limits(max_short_ratio=D("0.5"), max_naked=D(10**9))
-    found = ask("30000", limits=half, position=D(-5), available=D(400_000) - 5 * MARK / 3)
+    found = ask("30000", limits=half, position=D(-5))
     assert found.allowed, found.reason
     assert found.hedge_quantity == D("0.223"), "half of 0.44695 BTC, floored to the step"
 
@@ -166,7 +137,7 @@ def test_a_yes_is_a_hedge_that_the_gate_lets_through(
     bounds = limits(max_naked=naked, max_order_notional=notional)
     context = replace(IDLE, orders_last_minute=sent)
     with exact():
-        now = view(wallet=wallet, available=wallet - 10 * MARK / 3, limits=bounds)
+        now = view(wallet=wallet, limits=bounds)
         found = may_buy(now, context, usd)
         if not found.allowed:
             return
