@@ -537,7 +537,7 @@ def _margin(name: str, policy: Policy, size: Decimal, price: Decimal, free: Deci
     distance = distance_of_size(free=free, notional=size * price, brackets=brackets)
     missing = top_up(size=size, free=free, mark_price=price, distance=ladder.reopen, brackets=brackets)
     percent = f"{distance * 100:.2f} %"
-    text = f"{plain_text(size)} short at {price} on {free:.0f} stands at {percent}, reopen {ladder.reopen * 100:f} %"
+    text = f"{plain_text(size)} short at {price} on {free:.0f} stands at {percent}, reopen {plain_text(ladder.reopen * 100)} %"
     if distance >= ladder.reopen:
         return check(f"{name} margin", OK, text)
     effective = divide(size * price, free) if free > 0 else None

@@ -353,7 +353,7 @@ def _bounds(view: HedgeView, held: Decimal) -> dict[str, Decimal]:
     floor = view.ladder.rehedge if view.paced else view.ladder.reopen
     return {
         "initial margin": size(wallet=HUGE),
-        f"liquidation distance {floor * 100:f} %": size(available=HUGE),
+        f"liquidation distance {plain_text(floor * 100)} %": size(available=HUGE),
         "position ceiling at this leverage": size(wallet=HUGE, available=HUGE),
     }
 

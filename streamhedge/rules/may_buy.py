@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from streamhedge.domain.margin import maintenance_margin
 from streamhedge.domain.order import Side
-from streamhedge.domain.values import CENT_MILLIONTH, ZERO, divide, floor_step, record
+from streamhedge.domain.values import CENT_MILLIONTH, ZERO, divide, floor_step, plain_text, record
 from streamhedge.errors import CommandError
 from streamhedge.rules.hedge import (
     collar_price,
@@ -168,7 +168,7 @@ def _ladder(view: HedgeView, context: GateContext, plan: _Plan) -> str | None:
         return None
     reading = min(verdict.distance, verdict.joint_distance)
     if reading < view.ladder.warn:
-        return f"liquidation distance {reading * 100:.2f} % is below warn {view.ladder.warn * 100:f} %"
+        return f"liquidation distance {reading * 100:.2f} % is below warn {plain_text(view.ladder.warn * 100)} %"
     return None
 
 
@@ -186,7 +186,7 @@ def _margin(view: HedgeView, context: GateContext, plan: _Plan) -> str | None:
     if plan.size > 0 and plan.held + plan.size > plan.raisable:
         return (
             f"margin carries a short of {plan.raisable:f}, the hedge would be {plan.held + plan.size:f}: "
-            f"leverage, reopen distance {view.ladder.reopen * 100:f} % or the position ceiling"
+            f"leverage, reopen distance {plain_text(view.ladder.reopen * 100)} % or the position ceiling"
         )
     return None
 

@@ -139,6 +139,11 @@ def test_a_purchase_is_explained_to_its_fill(tmp_path: Path) -> None:
     assert (sums["want"], sums["target"], sums["gap"]) == ("10.148", "-10.148", "-0.148")
     assert (sums["dust"], sums["limit_price"]) == ("0.00098378", "66450.2")
     assert sums["raisable"] == "17.626" and sums["raisable_bound_by"] == "initial margin", "HEDGING §6: 7.626 more"
+    assert sums["raisable_bounds"] == {
+        "initial margin": "17.626",
+        "liquidation distance 30 %": "19.377",
+        "position ceiling at this leverage": "11918.702",
+    }
     assert not sums["margin_binds"]
     (order,) = decision["orders"]
     assert (order["side"], order["quantity"], order["price"], order["status"]) == ("SELL", "0.148", "66450.2", "FILLED")
