@@ -139,6 +139,10 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
             found.append((f"hedge.{row.asset}.leverage", reason))
         if row.margin == "isolated" and divide(ONE, Decimal(row.leverage)) <= ladder.reopen:
             found.append((f"hedge.{row.asset}.leverage", _inside_its_ladder(row, ladder.reopen)))
+    steered = [row.symbol for row in settings.hedge]
+    for row in settings.manual:
+        if row.symbol in steered:
+            found.append(("manual", f"{row.symbol} is steered by a hedge: the rule would undo every order by hand"))
     if settings.endpoints is not None:
         said = settings.endpoints
         try:
@@ -312,4 +316,19 @@ def _policy(settings: Settings) -> Policy:
             recv_window_ms=limits.recv_window,
         ),
         margin_asset=Asset("USDT"),
+        manual=tuple(
+            HedgeParams(
+                asset=Asset(row.asset),
+                symbol=Symbol(row.symbol),
+                initial=Decimal(0),
+                ratio=Decimal(0),
+                band=Decimal(0),
+                max_short=row.max_short,
+                max_order_quantity=row.max_order_quantity,
+                leverage=row.leverage,
+                isolated=row.margin == "isolated",
+                naked_alert_after_ms=0,
+            )
+            for row in settings.manual
+        ),
     )

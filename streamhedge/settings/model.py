@@ -103,6 +103,22 @@ class HedgeTable(Part):
         return amount(value, unit=info.data["asset"]) if "asset" in info.data else split_unit(value)[0]
 
 
+class ManualTable(Part):
+    """One ``[[manual]]``: a symbol that no hedge steers and that a program may trade by hand, within these limits."""
+
+    asset: str = Field(pattern="^[A-Z0-9]+$")
+    symbol: str = Field(min_length=1)
+    max_short: Base = Field(gt=0)
+    max_order_quantity: Base = Field(gt=0)
+    leverage: Whole = Field(ge=1, le=150)
+    margin: Literal["cross", "isolated"]
+
+    @field_validator("max_short", "max_order_quantity", mode="before")
+    @classmethod
+    def _in_asset(cls, value: object, info: ValidationInfo) -> Decimal:
+        return amount(value, unit=info.data["asset"]) if "asset" in info.data else split_unit(value)[0]
+
+
 class LadderTable(Part):
     """``[ladder]``."""
 
@@ -207,6 +223,7 @@ class Settings(Part):
     limits: LimitsTable
     endpoints: Annotated[EndpointsTable | None, BeforeValidator(_unless_empty)] = None
     keys: KeysTable | None = None
+    manual: list[ManualTable] = []
     alert: list[AlertTable] = []
     web: WebTable | None = None
     record: RecordTable | None = None

@@ -190,7 +190,7 @@ async def test_a_trade_is_booked_hedged_and_idempotent(tmp_path: Path) -> None:
 
 async def test_the_originals_verbs_pass_the_gate_and_refuse_a_steered_symbol(tmp_path: Path) -> None:
     manual = (
-        '[[manual]]\nsymbol = "ETHUSDT"\nmax_short = "30 ETH"\nmax_order_quantity = "20 ETH"\n'
+        '[[manual]]\nasset = "ETH"\nsymbol = "ETHUSDT"\nmax_short = "30 ETH"\nmax_order_quantity = "20 ETH"\n'
         'leverage = 3\nmargin = "cross"\n'
     )
     async with venue() as (ready, exchange), hedger(tmp_path, ready, manual) as machine:
