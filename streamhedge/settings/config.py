@@ -140,9 +140,9 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
         if row.margin == "isolated" and divide(ONE, Decimal(row.leverage)) <= ladder.reopen:
             found.append((f"hedge.{row.asset}.leverage", _inside_its_ladder(row, ladder.reopen)))
     steered = [row.symbol for row in settings.hedge]
-    for row in settings.manual:
-        if row.symbol in steered:
-            found.append(("manual", f"{row.symbol} is steered by a hedge: the rule would undo every order by hand"))
+    for table in settings.manual:
+        if table.symbol in steered:
+            found.append(("manual", f"{table.symbol} is steered by a hedge: the rule would undo every order by hand"))
     if settings.endpoints is not None:
         said = settings.endpoints
         try:
