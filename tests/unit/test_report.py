@@ -26,6 +26,7 @@ from streamhedge.ops.report import history as history_module
 from streamhedge.ops.report import write_report
 from streamhedge.ops.report.charts import POINTS_MOST, shown
 from streamhedge.ops.report.history import read_history
+from streamhedge.ops.report.page import inline_json
 from streamhedge.ops.report.table import COLUMNS, utc
 from streamhedge.ops.report.thin import thin
 from streamhedge.reactor.reactor import Reactor
@@ -152,6 +153,8 @@ def test_totals_cover_what_the_recordings_cover(tmp_path: Path) -> None:
     assert read_history(paths[1:]).totals.quarantined == 1, "what happened before the segment is not the segment's"
     both = read_history([*paths, *second.done()])
     assert (both.totals.quarantined, both.runs) == (4, 2)
+    third = Recorder(tmp_path / "c", "c").mark("67000").feed("market", b"a third run")
+    assert read_history([*paths, *second.journal.paths, *third.done()]).totals.quarantined == 5
 
 
 def test_head_names_version_config_digest_and_files(tmp_path: Path) -> None:
@@ -313,6 +316,7 @@ def test_shown_makes_control_and_direction_characters_visible() -> None:
 
 
 def test_chart_data_cannot_end_its_element(tmp_path: Path) -> None:
+    assert not set("<>&") & set(inline_json([{"name": "</script><!--&"}]))
     recorder = Recorder(tmp_path).mark("67000")
     trade = to_plain(make.float_trade("1", trade_id="ft-1").trade)
     recorder.feed("trade", {**trade, "reason": "</script><script>alert(1)</script>"})

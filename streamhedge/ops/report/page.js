@@ -35,7 +35,7 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--soft") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       // The same margins everywhere: what stands above each other happened at the same time.
-      margin: { l: narrow.matches ? 58 : 78, r: 10, t: 8, b: 52 },
+      margin: { l: narrow.matches ? 74 : 78, r: 10, t: 8, b: 52 },
       hovermode: "closest",
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") }, namelength: -1, align: "left" },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour("--ink") } },

@@ -54,7 +54,7 @@ def page(history: History) -> str:
             f"<style>\n{_own('page.css')}</style>\n</head>\n<body>\n<main>",
             *parts,
             "</main>",
-            f'<script type="application/json" id="charts">{_data(drawn)}</script>',
+            f'<script type="application/json" id="charts">{inline_json(drawn)}</script>',
             f"<script>{library}</script>\n<script>{script}</script>",
             "</body>\n</html>\n",
         )
@@ -87,7 +87,7 @@ def _policy(*scripts: str) -> str:
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def _data(drawn: list[dict[str, Any]]) -> str:
+def inline_json(drawn: list[dict[str, Any]]) -> str:
     """Write data for a script element: no text in it can end the element."""
     text = json.dumps(drawn, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -199,7 +199,7 @@ def _figures(history: History) -> str:
         (
             "least liquidation distance",
             distance,
-            f"closes by the venue: {totals.venue_closes}, liquidations: {totals.liquidations}",
+            f"venue closes: {totals.venue_closes}, liquidated: {totals.liquidations}",
         ),
         ("event to answer", _percentiles(answered), f"{len(answered)} orders, p50 / p99"),
         ("event to filled", _percentiles(filled), f"{len(filled)} orders, p50 / p99"),
@@ -209,7 +209,7 @@ def _figures(history: History) -> str:
         (
             "not understood",
             f"{totals.quarantined}",
-            f"frames set aside; figures adopted: {totals.adoptions}",
+            f"frames; figures adopted: {totals.adoptions}",
         ),
     ]
     cells = "".join(
