@@ -195,9 +195,9 @@ def order_reply(order: SimOrder, contract: Contract) -> Message:
 
 
 def order_query(order: SimOrder, contract: Contract) -> Message:
-    """Return the answer of GET order and order.status, which still carry the fill price."""
+    """Return the answer of GET order and order.status, which still carry the fill price (and never cumQty)."""
     return {
-        **order_reply(order, contract),
+        **{key: value for key, value in order_reply(order, contract).items() if key != "cumQty"},
         **{"avgPrice": format(order.average.quantize(Decimal("0.00001")), "f")},
         **{"cumQuote": format(order.quote.quantize(Decimal("0.000001")), "f"), "time": order.time_ms},
     }

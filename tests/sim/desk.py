@@ -93,7 +93,9 @@ class Desk:
             words = {"timestamp": self.now_ms, **words, "apiKey": KEY}
             payload = "&".join(f"{name}={plain_word(words[name])}" for name in sorted(words))
             words["signature"] = signature(payload)
-        text = self.exchange.ws_api(self.session, json.dumps({"id": 1, "method": method, "params": words}), self.now_ms)
+        text = self.exchange.ws_api(
+            self.session, json.dumps({"id": "one", "method": method, "params": words}), self.now_ms
+        )
         assert text is not None
         found = json.loads(text)
         assert isinstance(found, dict)
