@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from streamhedge.domain.order import OrderType, Side, TimeInForce
-from streamhedge.domain.values import ZERO, exact, floor_step
+from streamhedge.domain.values import ZERO, Symbol, exact, floor_step
 from streamhedge.rules.hedge import (
     collar_price,
     decide_hedge,
+    free_margin,
     policy_short,
     raisable_size,
     remedy,
+    short_size,
     slice_quantity,
 )
-from streamhedge.rules.view import BookStatus, HedgeView, IntentDraft, SymbolState, TradingState
+from streamhedge.rules.liquidation import read_ladder
+from streamhedge.rules.view import BookStatus, HedgeView, IntentDraft, Leg, SymbolState, TradingState
 from tests.support import builders as make
 from tests.support.views import NOW_NS, view
 
@@ -354,3 +357,69 @@ def test_an_account_without_margin_raises_nothing() -> None:
     assert (verdict.raisable, verdict.draft) == (ZERO, None)
     assert verdict.blocked is not None
     assert verdict.blocked.cause == "margin"
+
+
+# ---------------------------------------------------------------- other positions on the same margin
+
+
+def with_leg(quantity: str, *, entry: str = "74000", **said: Any) -> HedgeView:
+    """Return BTCUSDT at 75 000 beside another cross position of the same margin asset."""
+    eth = Symbol("ETHUSDT")
+    leg = Leg(
+        symbol=eth,
+        quantity=D(quantity),
+        entry_price=D(entry),
+        mark_price=D(75_000),
+        instrument=make.instrument(eth),
+    )
+    return view(mark_price=D(75_000), entry_price=D(75_000), leverage=10, others=(leg,), **said)
+
+
+def test_free_margin_counts_what_the_others_gain_and_need() -> None:
+    # +4 at 74 000 gains 4 000 and needs 300 000 * 0.004; -4 loses as much and needs the same
+    assert free_margin(with_leg("4")) == 400_000 + 4_000 - 1_200
+    assert free_margin(with_leg("-4")) == 400_000 - 4_000 - 1_200
+
+
+def test_raising_leaves_the_others_their_part_of_the_joint_distance() -> None:
+    wanted = {"float_quantity": D(20), "params": make.hedge_params(max_short=D(20)), "available": D(10) ** 9}
+    seen = with_leg("-4", entry="75000", wallet=D(300_000), position=D(-5), **wanted)
+    size = raisable_size(seen, held=D(5), price=D(74_250))
+    assert D(5) < size < 20
+
+    def joint_at(short: Decimal) -> Decimal:
+        paid = (short - 5) * 75_000 * D("0.0005")
+        found = read_ladder(replace(seen, position=-short, wallet=seen.wallet - paid)).joint_distance
+        assert found is not None
+        return found
+
+    assert joint_at(size) >= D("0.30") > joint_at(size + D("0.001"))
+    # a long of the same size takes maintenance only
+    assert (
+        raisable_size(with_leg("4", entry="75000", wallet=D(300_000), position=D(-5), **wanted), held=D(5), price=D(1))
+        > size
+    )
+
+
+def test_what_is_in_flight_counts_at_the_worst_end() -> None:
+    assert short_size(view(position=D(-9), pending_low=D(-1))) == 10
+    assert short_size(view(position=D(2), pending_low=D(-1))) == 0
+
+
+def test_what_the_band_holds_back_is_shown_as_dust() -> None:
+    verdict = decide_hedge(view(float_quantity=D("10.00123456")))
+    assert (verdict.hold, verdict.dust) == ("band", D("0.00123456"))
+
+
+def test_a_gap_of_exactly_the_band_is_traded() -> None:
+    params = make.hedge_params(band=D("67.1214"))
+    assert order_of(view(params=params, float_quantity=D("10.001"))).quantity == D("0.001")
+
+
+@pytest.mark.parametrize(("float_quantity", "ratio"), [("12", "1"), ("12", "0.9")])
+def test_selling_float_makes_the_rest_neutral(float_quantity: str, ratio: str) -> None:
+    params = make.hedge_params(ratio=D(ratio), max_short=D(20))
+    seen = view(params=params, float_quantity=D(float_quantity), position=D(-9))
+    policy = D(float_quantity) * D(ratio)
+    sold = remedy(seen, capped=policy, policy=policy).sell_quantity
+    assert (D(float_quantity) - sold) * D(ratio) == 9
