@@ -200,10 +200,12 @@ class Server:
             return web.json_response({"error": f"no such door: {request.method} {path}"}, status=404)
         try:
             said = json.loads(await request.read() or b"{}")
+            if not isinstance(said, dict):
+                raise ValueError("a door takes one JSON object")
             self.exchange.advance(wall_ms())
             found = handler(self.exchange, said)
             self.exchange.advance(wall_ms())
-        except (ConfigError, Refusal, ValueError, KeyError, ArithmeticError) as error:
+        except (ConfigError, Refusal, ValueError, KeyError, TypeError, ArithmeticError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
         self.flush()
         return web.Response(body=encode(found).encode(), content_type="application/json")
