@@ -48,7 +48,6 @@ OTHERS = {
 }
 LADDER_SETTINGS = ("warn", "reduce", "close", "reopen", "rehedge", "cooldown_ms", "raise_step")
 TO_MEND: dict[str, str] = {
-    "external_sweep": "a foreign order counts once per fill, so one sweep of four levels blocks the symbol",
     "ladder_doubt_executed": "nothing remembers that the ladder was cutting when the raise in doubt turns out executed",
     "ladder_outlier_alone": "a mark that jumped is held back until the next frame, even beyond 2 s",
     "ladder_partial": "a cut that filled in part is not finished: nothing remembers that the ladder was cutting",
