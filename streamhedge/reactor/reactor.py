@@ -229,8 +229,11 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
 
 
 def _external_trade(core: Core, memory: SymbolMemory, event: ExecutionReport) -> None:
-    minute_ago = core.now_ns - 60_000 * NS_PER_MS
-    memory.external_times_ns = [t for t in memory.external_times_ns if t > minute_ago] + [core.now_ns]
+    if event.order_id != memory.external_order_id:
+        # One order that sweeps several levels is one trade of a person's.
+        minute_ago = core.now_ns - 60_000 * NS_PER_MS
+        memory.external_times_ns = [t for t in memory.external_times_ns if t > minute_ago] + [core.now_ns]
+        memory.external_order_id = event.order_id
     text = f"somebody else traded: {event.side.value} {event.last_quantity} at {event.last_price}; adopted"
     if len(memory.external_times_ns) > core.policy.limits.external_trades_per_minute:
         memory.block = memory.block or Block(

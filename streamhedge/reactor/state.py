@@ -64,6 +64,7 @@ class SymbolMemory:
     reopen_at_ns: int | None = None
     venue_closed: str = ""
     external_times_ns: list[int] = field(default_factory=list)
+    external_order_id: int = 0
     intent_times_ns: list[int] = field(default_factory=list)
     reduce_only: str = ""
     reduce_only_until_ns: int | None = None

@@ -425,7 +425,9 @@ class Session:
             return
         if memory.status == "LIVE":
             if now_ns - memory.seen_ns > UNPROVEN_NS:
-                self._lose(f"no snapshot for {UNPROVEN_NS // NS_PER_SECOND} s: the private stream is not proven", now_ns)
+                self._lose(
+                    f"no snapshot for {UNPROVEN_NS // NS_PER_SECOND} s: the private stream is not proven", now_ns
+                )
             return
         missing = [
             f"a fresh mark of {symbol}"
