@@ -18,6 +18,8 @@ from streamhedge.ops.exits import exit_of
 from streamhedge.store.lock import lock_folder
 
 LINE_MOST = 64 * 1024
+LINE_S = 5.0
+TALKING_MOST = 32
 PATH_MOST = 100
 """A unix socket's path has at most 107 bytes."""
 Handler = Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]
@@ -43,19 +45,27 @@ async def served(name: str, handler: Handler) -> Any:
     """Serve the control socket of an account while the block runs."""
     path = socket_path(name)
     path.unlink(missing_ok=True)
+    talking = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid = peer_uid(writer.get_extra_info("socket"))
+        nonlocal talking
+        talking += 1
         try:
+            uid = peer_uid(writer.get_extra_info("socket"))
+            if talking > TALKING_MOST:
+                writer.write(
+                    orjson.dumps({"error": f"{TALKING_MOST} conversations are open; ask again", "exit": 3}) + b"\n"
+                )
+                return
             if uid != os.getuid():
                 writer.write(orjson.dumps({"error": f"uid {uid} is not welcome here", "exit": 4}) + b"\n")
                 return
-            line = await reader.readline()
-            writer.write(await _answer(line, uid, handler) + b"\n")
+            writer.write(await _answer(await _line(reader), uid, handler) + b"\n")
             await writer.drain()
-        except (ConnectionError, ValueError):
+        except OSError:
             return
         finally:
+            talking -= 1
             writer.close()
 
     before = os.umask(0o177)
@@ -70,13 +80,23 @@ async def served(name: str, handler: Handler) -> Any:
         path.unlink(missing_ok=True)
 
 
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return one line; empty when it is too long, or does not come."""
+    try:
+        async with asyncio.timeout(LINE_S):
+            return await reader.readline()
+    except (TimeoutError, ValueError):
+        return b""
+
+
 async def _answer(line: bytes, uid: int, handler: Handler) -> bytes:
     try:
         request = orjson.loads(line)
         if not isinstance(request, dict):
             raise ValueError("not an object")
     except ValueError as error:
-        return orjson.dumps({"error": f"expected one JSON object per line: {error}", "exit": 2})
+        said = f"expected one JSON object per line, at most {LINE_MOST} bytes, within {LINE_S:.0f} s: {error}"
+        return orjson.dumps({"error": said, "exit": 2})
     try:
         return orjson.dumps(await handler(request, uid))
     except StreamhedgeError as error:

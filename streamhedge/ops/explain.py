@@ -23,6 +23,7 @@ from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, exact, floor_step, plain_text, record, state
 from streamhedge.errors import CommandError
 from streamhedge.live.recordings import lines_of, segments
+from streamhedge.ops.lines import inert
 from streamhedge.reactor.decide import gate_context, view_of
 from streamhedge.reactor.state import Core
 from streamhedge.rules.flatten import flatten_draft
@@ -503,7 +504,7 @@ def explain_text(found: Fields) -> str:
         rows += _decision_rows(decision)
     if found["notes"]:
         rows += ["", "said", *(f"  {note['code']:<11} {note['text']}" for note in found["notes"])]
-    return "\n".join(rows)
+    return "\n".join(inert(row) for row in rows)
 
 
 def _why_not(decision: Fields) -> str:

@@ -22,8 +22,16 @@ PLAIN = "\x1b[0m"
 WAITING_MOST = 4_096
 CLOSE_S = 1.0
 """How long the end of the program waits for a reader that stalls."""
-UNSAFE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-"""Control characters in what the venue or a person said never reach a terminal (FAULTS X7)."""
+UNSAFE = {
+    **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))},
+    **{code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
+"""Characters that steer a terminal or turn the reading direction; what the venue or a person said never brings them."""
+
+
+def inert(text: str) -> str:
+    """Return one line of text that can do nothing to a terminal (FAULTS X7)."""
+    return text.translate(UNSAFE)
 
 
 class Lines:
@@ -90,9 +98,10 @@ class Lines:
         if self.json:
             fields: dict[str, Any] = {"time": moment.isoformat(timespec="milliseconds"), "level": level.value}
             return orjson.dumps({**fields, "code": code, "symbol": subject, "text": text, **data}).decode()
-        line = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} {code:<11} {subject:<9} {text}".translate(UNSAFE)
+        line = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} {code:<11} {subject:<9} {text}"
+        line = inert(line)
         if self._verbose and data:
-            line += f"   [{' '.join(f'{name}={value}' for name, value in data.items())}]".translate(UNSAFE)
+            line += inert(f"   [{' '.join(f'{name}={value}' for name, value in data.items())}]")
         if self._colour and level in COLOURS:
             line = f"{COLOURS[level]}{line}{PLAIN}"
         return line

@@ -13,6 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streamhedge.ops.lines import inert
+
 STATE_STYLES = {
     **{"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "bold red"},
     **{"LIVE": "green", "SYNCING": "yellow", "SUSPECT": "yellow", "COLD": "red"},
@@ -66,7 +68,7 @@ def _head(status: Fields) -> Panel:
     if status.get("shadow"):
         text.append("\nSHADOW: orders are withheld", style="yellow")
     for reason in status["trading_reasons"]:
-        text.append(f"\nbecause {reason}", style="yellow")
+        text.append(f"\nbecause {inert(str(reason))}", style="yellow")
     return Panel(text, title="streamhedge", title_align="left", box=box.ROUNDED)
 
 
@@ -75,7 +77,7 @@ def _blocked(rows: Sequence[Fields]) -> Panel:
     for number, row in enumerate(rows):
         text.append("\n" if number else "")
         text.append(f"{row['symbol']} ", style="bold")
-        text.append(str(row["reason"]))
+        text.append(inert(str(row["reason"])))
         remedy = row["remedy"]
         if remedy:
             text.append(f"\n  remedy: post {rounded(remedy['top_up'], 2)} USDT")

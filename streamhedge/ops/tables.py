@@ -22,6 +22,7 @@ from rich.text import Text
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.errors import CommandError, LedgerUnwritable
 from streamhedge.live.recordings import lines_of
+from streamhedge.ops.lines import inert
 from streamhedge.runtime.replay import reactions
 from streamhedge.settings.units import milliseconds
 from streamhedge.store.ledger import Ledger
@@ -151,7 +152,7 @@ def rendered(rows: Sequence[Row], *, form: str, title: str, columns: Sequence[st
             no_wrap=column in NAMES,
         )
     for row in rows:
-        table.add_row(*(Text("" if row.get(column) is None else str(row[column])) for column in columns))
+        table.add_row(*(Text("" if row.get(column) is None else inert(str(row[column]))) for column in columns))
     return table
 
 

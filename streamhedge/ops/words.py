@@ -1,6 +1,6 @@
 """What the control socket understands: one request in, one answer out. It asks the hedger and decides nothing.
 
-Words: status, book, trade, may-buy, halt, reduce, resume, flatten. A flatten is two-step: the first asks for the plan and
+Words: status, book, plan, trade, may-buy, halt, reduce, resume, flatten. A flatten is two-step: the first asks for the plan and
 a token that lives 60 s, the second repeats the token with a reason.
 """
 
@@ -10,6 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -20,17 +21,14 @@ from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, divide, exac
 from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
 from streamhedge.live.status import account_status, funding_status
-from streamhedge.reactor.decide import gate_context, view_of
-from streamhedge.rules.hedge import policy_short, slice_quantity
-from streamhedge.rules.may_buy import may_buy
-from streamhedge.rules.params import HedgeParams
-from streamhedge.rules.view import HedgeView
+from streamhedge.reactor.decide import view_of
+from streamhedge.rules.hedge import decide_hedge, policy_short, slice_quantity
+from streamhedge.rules.liquidation import read_ladder
+from streamhedge.rules.view import BookStatus, HedgeView, SymbolState, TradingState
 
 Request = dict[str, Any]
 Word = Callable[[Request, int], Awaitable[Request]]
 ID_MOST = 200
-
-
 TOKEN_S = 60.0
 """How long a flatten's plan may be confirmed: the position behind it moves on."""
 
@@ -78,6 +76,7 @@ class Words:
         self._words: dict[str, Word] = {
             "status": self._status,
             "book": self._book,
+            "plan": self._plan,
             "trade": self._trade,
             "may-buy": self._may_buy,
             "halt": self._verb,
@@ -105,7 +104,7 @@ class Words:
 
     async def _book(self, request: Request, uid: int) -> Request:
         """Every position of the account with its age, not only the hedged ones."""
-        core = self._hedger.pump.reactor.core
+        core = self._hedger.core
         now_ns = self._hedger.clock.now_ns()
         with exact():
             views = [core.state.book.position_view(*key, now_ns) for key in core.state.book.positions]
@@ -118,25 +117,25 @@ class Words:
         }
 
     async def _may_buy(self, request: Request, uid: int) -> Request:
-        hedge = self._hedge(str(request.get("asset") or "BTC"))
+        asset = str(request.get("asset") or "BTC")
         try:
-            usd = Decimal(str(request.get("usd")))
-        except ArithmeticError as error:
-            raise CommandError(f"may-buy {request.get('usd')!r} is no number") from error
-        core = self._hedger.pump.reactor.core
-        with exact():
-            view = view_of(core, hedge)
-            if view is None:
-                raise CommandError(f"no mark price or filters of {hedge.symbol} are known yet; ask again in a second")
-            found = may_buy(view, gate_context(core, view), usd)
-        return {"symbol": hedge.symbol, "mark_price": plain_text(view.mark_price), **_readable(to_plain(found))}
+            found = self._hedger.may_buy(str(request.get("usd")), asset=asset)
+        except ValueError as error:
+            raise CommandError(f"may-buy: {error}") from error
+        (hedge,) = [hedge for hedge in self._hedger.policy.hedges if hedge.asset == asset]
+        mark = self._hedger.core.state.book.marks[hedge.symbol].mark_price
+        return {"symbol": hedge.symbol, "mark_price": plain_text(mark), **_readable(to_plain(found))}
 
-    def _hedge(self, asset: str) -> HedgeParams:
-        for hedge in self._hedger.policy.hedges:
-            if hedge.asset == asset:
-                return hedge
-        names = ", ".join(hedge.asset for hedge in self._hedger.policy.hedges)
-        raise CommandError(f"no hedge for {asset}; this process holds {names}")
+    async def _plan(self, request: Request, uid: int) -> Request:
+        """What a resume would lead to, without doing it."""
+        core = self._hedger.core
+        rows = []
+        with exact():
+            for hedge in core.policy.hedges:
+                view = view_of(core, hedge)
+                if view is not None and request.get("symbol") in (None, hedge.symbol):
+                    rows.append(resume_row(view))
+        return {"book_status": core.state.book_status.value, "plan": rows}
 
     # ------------------------------------------------------------ acting
 
@@ -145,6 +144,12 @@ class Words:
 
     async def _verb(self, request: Request, uid: int) -> Request:
         kind = VerbKind(request["verb"])
+        core = self._hedger.core
+        if kind is VerbKind.RESUME and core.state.halted is not None and core.state.book_status is not BookStatus.LIVE:
+            raise CommandError(
+                f"the book is {core.state.book_status.value} ({core.state.book_reason}): a halt is lifted on a book that is "
+                "LIVE only; nothing was changed"
+            )
         return await self._hedger.verb(kind, symbol=_symbol(request), reason=_reason(request), uid=uid)
 
     async def _flatten(self, request: Request, uid: int) -> Request:
@@ -160,7 +165,7 @@ class Words:
         return self._hedger.status()
 
     def _flatten_plan(self, symbol: Symbol | None, uid: int) -> Request:
-        core = self._hedger.pump.reactor.core
+        core = self._hedger.core
         hedges = [hedge for hedge in self._hedger.policy.hedges if symbol in (None, hedge.symbol)]
         if not hedges:
             raise CommandError(f"{symbol} is no hedge of this process; nothing was changed")
@@ -171,6 +176,22 @@ class Words:
         symbols = tuple(hedge.symbol for hedge in hedges)
         token = self._token.issue(symbols, uid=uid, now_s=time.monotonic())
         return {"plan": rows, "token": token, "valid_s": TOKEN_S}
+
+
+def resume_row(view: HedgeView) -> Request:
+    """Return the first order that would follow if nothing held the hedge, and where it leads."""
+    verdict = decide_hedge(replace(view, trading_state=TradingState.ACTIVE, symbol_state=SymbolState.OPEN))
+    ladder = read_ladder(view)
+    draft = verdict.draft
+    return {
+        "symbol": view.params.symbol,
+        "position": plain_text(view.position),
+        "target": plain_text(verdict.target),
+        "gap_usd": f"{max(abs(verdict.gap_low), abs(verdict.gap_high)) * view.mark_price:.2f}",
+        "first_order": None if draft is None else f"{draft.side.value} {plain_text(draft.quantity)}",
+        "waits_for": verdict.hold,
+        "liquidation_distance": None if ladder.distance is None else plain_text(round(ladder.distance, 6)),
+    }
 
 
 def flatten_row(view: HedgeView) -> Request:

@@ -380,6 +380,22 @@ async def test_kill_ends_a_stopped_process_and_cancels_what_rests(account: Accou
     async with account.run():
         found = await until("a status", account.status)
         assert found["trading_state"] == "HALTED" and "kill" in found["trading_reasons"][0]
+        await until("live", lambda: live(account))
+        plan = await json_of(account, "flatten")
+        await json_of(account, "flatten", "--confirm", plan["token"], "--reason", "the end")
+    async with account.run():
+        await until("live", lambda: live(account))
+        found = await json_of(account, "status")
+        assert found["hedges"][0]["position"] == "0" and found["trading_state"] == "HALTED"
+        assert found["blocked"][0]["cause"] == "flatten", "a flatten outlives the process"
+        resumed = await account.command("resume", "--reason", "hedge again")
+        assert resumed.code == 0 and "plan BTCUSDT: position 0, target -10" in resumed.err, "said before it is done"
+        await until("hedged", account.hedged)
+
+
+async def live(account: Account) -> bool:
+    status = await account.status()
+    return status is not None and status["book_status"] == "LIVE"
 
 
 async def test_nothing_runs_any_more(account: Account) -> None:

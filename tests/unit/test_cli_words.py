@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from streamhedge.domain.values import Symbol
 from streamhedge.errors import CommandError, ConfigError
@@ -121,6 +122,14 @@ def test_csv_is_inert_in_a_spreadsheet_and_keeps_figures() -> None:
     rows = [{"a": "=HYPERLINK(1)", "b": "-1.5"}, {"a": "+SUM(1)", "b": None}, {"a": '@x,"y"', "b": "1E-8"}]
     read = list(csv.reader(io.StringIO(csv_text(rows, ("a", "b")))))
     assert read == [["a", "b"], ["'=HYPERLINK(1)", "-1.5"], ["'+SUM(1)", ""], ['\'@x,"y"', "1E-8"]]
+
+
+def test_foreign_text_in_a_table_is_inert() -> None:
+    out = io.StringIO()
+    rows = [{"time": "t", "text": "[bold]evil\x1b[2J\u202egnp"}]
+    Console(file=out, width=80).print(rendered(rows, form="table", title="", columns=("time", "text")))
+    assert "[bold]evil" in out.getvalue(), "no markup of the console either"
+    assert not {"\x1b", "\u202e"} & set(out.getvalue())
 
 
 def test_parquet_says_what_it_needs() -> None:

@@ -17,6 +17,7 @@ from streamhedge.ops.cli.recordings import decode, explain, replay, report
 from streamhedge.ops.cli.run import run, sim
 from streamhedge.ops.cli.tables import book, funding, journal, ledger, orders
 from streamhedge.ops.exits import FAILURE, OK, exit_of
+from streamhedge.ops.lines import inert
 
 NAME = "streamhedge"
 
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except StreamhedgeError as error:
-        click.echo(f"error: {error}", err=True)
+        # A configuration's faults stand on lines of their own; anything else in them is made harmless.
+        click.echo("error: " + "\n".join(inert(row) for row in str(error).split("\n")), err=True)
         sys.exit(exit_of(error))
     except BrokenPipeError:
         # The reader has gone; the interpreter must not complain about it once more at its end.

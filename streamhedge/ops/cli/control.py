@@ -12,6 +12,7 @@ import click
 
 from streamhedge.ops.cli.options import Common, check_number, common_of, example, out, running_name, shared
 from streamhedge.ops.exits import FAILURE, OK, TIMEOUT, exit_of_trade
+from streamhedge.ops.lines import inert
 
 FLATTEN_WAIT_S = 30.0
 POLL_S = 0.2
@@ -25,7 +26,7 @@ def asked(common: Common, request: dict[str, Any], timeout_s: float = 15.0) -> d
     common.detail(f"asking {name}: {request['verb']}")
     answer = ask(name, request, timeout_s=timeout_s)
     if "error" in answer:
-        click.echo(f"error: {answer['error']}", err=True)
+        click.echo(f"error: {inert(str(answer['error']))}", err=True)
         if common.json:
             out(answer)
         sys.exit(int(answer.get("exit", FAILURE)))
@@ -156,6 +157,18 @@ def _book(common: Common, request: dict[str, Any], name: str | None) -> None:
 # ---------------------------------------------------------------- states
 
 
+def _show_resume(common: Common, answer: dict[str, Any]) -> None:
+    """Say what a resume leads to before it is done (FAULTS K7)."""
+    from streamhedge.ops.screen import percent
+
+    for row in answer["plan"]:
+        first = row["first_order"] or f"nothing{', waits: ' + row['waits_for'] if row['waits_for'] else ''}"
+        common.say(
+            f"plan {row['symbol']}: position {row['position']}, target {row['target']}, gap {row['gap_usd']} USD, first "
+            f"{first}, distance now {percent(row['liquidation_distance'])}, book {answer['book_status']}"
+        )
+
+
 def _verb_command(verb: str, text: str, *samples: str) -> click.Command:
     @click.command(verb, help=text, epilog=example(*samples))
     @shared
@@ -163,6 +176,8 @@ def _verb_command(verb: str, text: str, *samples: str) -> click.Command:
     @click.option("--reason", required=True, help="Stands in the journal.")
     def command(**said: Any) -> None:
         common = common_of(said)
+        if verb == "resume":
+            _show_resume(common, asked(common, {"verb": "plan", "symbol": said["symbol"]}))
         answer = asked(common, {"verb": verb, "symbol": said["symbol"], "reason": said["reason"]})
         show_status(common, answer)
 
