@@ -290,3 +290,15 @@ def test_strangers_send_numbers_as_text_and_booleans_in_any_case() -> None:
     desk.order("SELL", "1")
     found = desk.ws("order.place", symbol=BTC, side="BUY", type="MARKET", quantity=1, reduceOnly=True)
     assert found["result"]["reduceOnly"] is True
+
+
+def test_a_number_is_signed_as_it_was_written() -> None:
+    desk = Desk()
+    words = f"apiKey={KEY}&quantity=0.100&side=SELL&symbol={BTC}&timestamp={desk.now_ms}&type=MARKET"
+    params = (
+        f'{{"apiKey":"{KEY}","quantity":0.100,"side":"SELL","symbol":"{BTC}","timestamp":{desk.now_ms},'
+        f'"type":"MARKET","signature":"{signature(words)}"}}'
+    )
+    text = f'{{"id":1,"method":"order.place","params":{params}}}'
+    found = json.loads(desk.exchange.ws_api(desk.session, text, desk.now_ms) or "")
+    assert found["status"] == 200, found

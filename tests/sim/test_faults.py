@@ -325,7 +325,7 @@ def maintenance_closes_everything_for_a_while(desk: Desk) -> None:
     assert desk.ws("time", sign=False)["error"]["code"] == -1016
     refused = desk.exchange.handshake(desk.now_ms)
     assert refused is not None and refused.status == 503
-    desk.price("200000")  # nothing is liquidated while the engine stands
+    desk.price("600000")  # nothing is liquidated while the engine stands
     assert desk.position().amount == -1
     desk.price("67000")
     desk.after(30_000)

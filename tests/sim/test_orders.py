@@ -290,8 +290,10 @@ def test_a_contract_that_closes_takes_only_what_it_may(desk: Desk, status: str, 
 
 def test_a_market_order_beyond_the_take_bound_expires_its_rest(desk: Desk) -> None:
     desk.exchange.contracts[BTC].take_bound = D("0.00002")  # 1.34 USDT: the first level alone
+    number = desk.listen()
     desk.order("SELL", "7", newClientOrderId="a")
     assert desk.query("a")["status"] == "EXPIRED" and desk.position().amount == -5
+    assert reports(desk.frames(number))[-1]["er"] == "9"
     desk.exchange.contracts[BTC].take_bound = D(0)
     assert desk.order("SELL", "1").code == -4131
 
