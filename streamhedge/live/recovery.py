@@ -19,6 +19,7 @@ from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import Block, State
 from streamhedge.rules.params import Policy
+from streamhedge.rules.view import LadderStep
 from streamhedge.store.ledger import Ledger
 
 DAY_NS = 86_400 * NS_PER_SECOND
@@ -76,6 +77,9 @@ def _restore(reactor: Reactor, key: str, fields: dict[str, Any], now_ns: int) ->
     if word == "pace" and memory is not None:
         memory.paced = bool(fields.get("paced"))
         memory.last_paced_ns = now_ns
+        if fields.get("cutting"):
+            memory.cutting = LadderStep(fields["cutting"])
+            memory.cut_to = Decimal(fields["cut_to"])
     reason = fields.get("reason")
     if not reason:
         return

@@ -71,7 +71,7 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         mark_price=mark.mark_price,
         index_price=mark.index_price,
         mark_age_ms=(core.now_ns - mark.recv_ns) // NS_PER_MS,
-        mark_suspicious=mark.suspicious_since_ns is not None,
+        mark_suspicious=mark.is_suspicious(core.now_ns),
         isolated=isolated,
         wallet=book.wallet(hedge.symbol, instrument.margin_asset),
         available=available_balance(core, hedge),
@@ -91,6 +91,8 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         now_ns=core.now_ns,
         lag_ms=core.state.lag_ms,
         unmarked=tuple(book.unmarked(hedge.symbol)),
+        cutting=memory.cutting,
+        cut_to=memory.cut_to,
     )
 
 
@@ -150,13 +152,28 @@ def _cut(core: Core, memory: SymbolMemory, view: HedgeView, ladder: LadderVerdic
     """Send what the ladder wants, and pace raising from then on."""
     latched_off = memory.block is not None and memory.block.latched
     if ladder.draft is None or latched_off:
+        if memory.cutting is not None and ladder.step in (LadderStep.CLEAR, LadderStep.WARN) and not view.open_orders:
+            memory.cutting = None
+            _persist_pace(core, memory)
         return None
     refused = _submit(core, view, ladder.draft)
     if refused is None and not core.state.shadow:
         memory.paced = True
         memory.last_paced_ns = core.now_ns
-        core.persist("state", f"pace:{memory.symbol}", paced=True)
+        memory.cutting = ladder.step
+        memory.cut_to = -ladder.draft.target
+        _persist_pace(core, memory)
     return refused
+
+
+def _persist_pace(core: Core, memory: SymbolMemory) -> None:
+    core.persist(
+        "state",
+        f"pace:{memory.symbol}",
+        paced=memory.paced,
+        cutting=memory.cutting.value if memory.cutting is not None else None,
+        cut_to=str(memory.cut_to),
+    )
 
 
 def _hedge_silent(memory: SymbolMemory) -> bool:
@@ -266,4 +283,4 @@ def _remember_hedge(
 def _pace_end(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeVerdict) -> None:
     if memory.paced and verdict.pace_over and view.book_status is BookStatus.LIVE:
         memory.paced = False
-        core.persist("state", f"pace:{memory.symbol}", paced=False)
+        _persist_pace(core, memory)

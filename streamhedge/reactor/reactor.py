@@ -464,6 +464,7 @@ def _resume(core: Core, symbol: Symbol | None) -> None:
             continue
         memory.block = None
         memory.paced = False
+        memory.cutting = None
         memory.reduce_only = ""
         memory.flatten = ""
         memory.fruitless_fills = 0

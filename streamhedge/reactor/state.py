@@ -56,6 +56,8 @@ class SymbolMemory:
     block: Block | None = None
     paced: bool = False
     last_paced_ns: int = 0
+    cutting: LadderStep | None = None
+    cut_to: Decimal = ZERO
     zero_fills: int = 0
     retry_after_ns: int = 0
     refusal_streak: int = 0

@@ -60,13 +60,19 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
     free = free_margin(view)
     own, joint = _readings(view, free=free, held=held)
     reading = min(own, joint)
-    step = _step(view, reading)
+    step = _step(view, reading, held)
     price = view.mark_price * (ONE + own)
     if step in (LadderStep.CLEAR, LadderStep.WARN):
         return LadderVerdict(
             step, price, own, joint, None, None, "", _remedy(view) if step is LadderStep.WARN else None
         )
-    target, draft, hold = _cut(view, step, free=free, held=held, own_fired=own <= view.ladder.reduce)
+    target, draft, hold = _cut(
+        view,
+        step,
+        free=free,
+        held=held,
+        own_fired=own <= (view.ladder.reduce if view.cutting is None else view.ladder.reopen),
+    )
     return LadderVerdict(step, price, own, joint, target, draft, hold, _remedy(view))
 
 
@@ -90,11 +96,13 @@ def _joint(view: HedgeView, free: Decimal, notional: Decimal) -> Decimal:
     return found
 
 
-def _step(view: HedgeView, reading: Decimal) -> LadderStep:
+def _step(view: HedgeView, reading: Decimal, held: Decimal) -> LadderStep:
+    """Return the step that fires; a cut that has begun goes on until it is done, whatever its slices restored."""
     ladder = view.ladder
-    if reading <= ladder.close:
+    unfinished = view.cutting if held > view.cut_to and (reading < ladder.reopen or view.cut_to == 0) else None
+    if reading <= ladder.close or unfinished is LadderStep.CLOSE:
         return LadderStep.CLOSE
-    if reading <= ladder.reduce:
+    if reading <= ladder.reduce or unfinished is LadderStep.REDUCE:
         return LadderStep.REDUCE
     warn = ladder.warn + WARN_RESOLVES if view.warned else ladder.warn
     return LadderStep.WARN if reading <= warn else LadderStep.CLEAR

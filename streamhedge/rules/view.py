@@ -7,7 +7,7 @@ from enum import Enum
 
 from streamhedge.domain.instrument import Instrument
 from streamhedge.domain.order import OrderType, Purpose, Side, TimeInForce
-from streamhedge.domain.values import Symbol, record
+from streamhedge.domain.values import ZERO, Symbol, record
 from streamhedge.rules.params import HedgeParams, LadderParams, Limits
 
 
@@ -81,6 +81,8 @@ class HedgeView:
         now_ns: Receive time of the input that is being reacted to.
         lag_ms: How late the loop ran when it was last measured.
         unmarked: Other cross positions whose mark or brackets are not known: the margin cannot be computed.
+        cutting: The step of a cut that has begun and is not finished; it goes on below its own threshold.
+        cut_to: The short that cut is to leave, base units.
     """
 
     params: HedgeParams
@@ -117,6 +119,8 @@ class HedgeView:
     now_ns: int
     lag_ms: int = 0
     unmarked: tuple[Symbol, ...] = ()
+    cutting: LadderStep | None = None
+    cut_to: Decimal = ZERO
 
 
 @record

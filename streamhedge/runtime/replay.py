@@ -59,7 +59,13 @@ class Replayer:
             # A further segment of the same run: its state must be the one we reached.
             self._check(header["seq"], header["digest"])
             return
-        self.pump = restore(header["state"], observers=(self._observe,))
+        try:
+            self.pump = restore(header["state"], observers=(self._observe,))
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalCorrupt(
+                f"the recording's state is not this program's (it was written by streamhedge {header.get('version')}): "
+                f"{type(error).__name__} {error}; replay it with the version that wrote it"
+            ) from error
         self._check(header["seq"], header["digest"])
 
     def _observe(self, reaction: Reaction, recv_ns: int) -> None:

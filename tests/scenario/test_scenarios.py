@@ -47,13 +47,6 @@ OTHERS = {
     "settlement": (Owner.SETTLEMENT, "settlement_autoclose-"),
 }
 LADDER_SETTINGS = ("warn", "reduce", "close", "reopen", "rehedge", "cooldown_ms", "raise_step")
-TO_MEND: dict[str, str] = {
-    "ladder_doubt_executed": "nothing remembers that the ladder was cutting when the raise in doubt turns out executed",
-    "ladder_outlier_alone": "a mark that jumped is held back until the next frame, even beyond 2 s",
-    "ladder_partial": "a cut that filled in part is not finished: nothing remembers that the ladder was cutting",
-    "ladder_slices": "a cut larger than one order stops after the first slice",
-}
-"""Stories that the reactor does not tell yet, each with what it does instead."""
 
 
 class Story:
@@ -210,19 +203,7 @@ def lines_of(path: Path) -> list[tuple[int, int, list[str], str | None]]:
     return found
 
 
-def stories() -> list[Any]:
-    """Return every table; those that the reactor must still be mended for are expected to fail."""
-    return [
-        pytest.param(
-            path,
-            id=path.stem,
-            marks=[pytest.mark.xfail(strict=True, reason=TO_MEND[path.stem])] if path.stem in TO_MEND else [],
-        )
-        for path in sorted(FOLDER.glob("*.txt"))
-    ]
-
-
-@pytest.mark.parametrize("path", stories())
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
 def test_story(path: Path) -> None:
     table = lines_of(path)
     (setup,) = (words for _, _, words, _ in table if words[0] == "setup")
