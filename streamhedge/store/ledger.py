@@ -18,7 +18,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from streamhedge.domain.canonical import from_plain, to_plain
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
-from streamhedge.domain.treasury import IN_USD
-from streamhedge.domain.values import NS_PER_MS, ZERO, TradeId, exact
+from streamhedge.domain.values import NS_PER_MS, TradeId
 from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
 from streamhedge.store.journal import open_new
 from streamhedge.store.tables import tables_of
@@ -289,19 +287,6 @@ class Ledger:
     def states(self) -> dict[str, dict[str, Any]]:
         """Return every latch."""
         return {key: orjson.loads(body) for key, body in self._rows("SELECT key, body FROM state ORDER BY key")}
-
-    def stood_before(self, trade: FloatTrade) -> Decimal:
-        """Return what the trades booked before one amount to: USD for the `-usd` kinds, else its asset's float."""
-        total = ZERO
-        with exact():
-            for earlier in self.float_trades():
-                if earlier.trade_id == trade.trade_id:
-                    break
-                if trade.kind in IN_USD:
-                    total += earlier.usd
-                elif earlier.asset == trade.asset:
-                    total += earlier.quantity
-        return total
 
     # ------------------------------------------------------------ keeping
 

@@ -129,18 +129,6 @@ def test_float_trades_stand_in_the_order_they_were_booked_also_after_reopening(l
         assert again.record_float_trade(replace(trade(name="ft-2"), time_ms=9)) is False
 
 
-def test_what_stood_before_a_trade(ledger: Ledger) -> None:
-    first = trade("2", name="ft-1")
-    other = replace(trade("7", name="ft-2"), asset="ETH")
-    third = trade("-0.5", name="ft-3")
-    for each in (first, other, third, trade("9", name="ft-4")):
-        ledger.record_float_trade(each)
-    assert ledger.stood_before(first) == 0
-    assert ledger.stood_before(third) == 2
-    dollars = replace(third, kind=FloatTradeKind.SET_USD)
-    assert ledger.stood_before(dollars) == first.usd + other.usd
-
-
 def test_two_threads_book_one_trade_once(ledger: Ledger) -> None:
     found: list[bool] = []
     start = threading.Barrier(8)
