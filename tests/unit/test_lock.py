@@ -96,9 +96,15 @@ def test_a_holder_that_wrote_nothing_is_still_a_holder(tmp_path: Path) -> None:
 def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
     lock = InstanceLock("sim-abc", state_dir=tmp_path)
     child = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False
+        [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        close_fds=False,
     )
     try:
+        # Only once it runs are the files of its birth closed.
+        assert child.stdout is not None and child.stdout.readline() == "up\n"
         lock.release()
         InstanceLock("sim-abc", state_dir=tmp_path).release()
     finally:
