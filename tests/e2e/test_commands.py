@@ -130,6 +130,8 @@ async def test_trades_are_booked_once_and_can_be_undone(account: Account) -> Non
     assert other.code == 2 and "already booked" in other.err
     beyond = await account.trade("sell", "11", name="c-2")
     assert beyond.code == 2 and "more than the float" in beyond.err
+    large = await account.trade("buy", "2000000", name="c-3")
+    assert large.code == 2 and "--yes" in large.err and "would hedge  SELL" in large.err, "the plan is shown first"
     undone = await in_group(account, "trade", "void", "c-1", "--reason", "test", "--json")
     assert D(undone.json()["float_after"]) == D(first["float_before"])
     assert (await in_group(account, "trade", "void", "nobody", "--json", code=2)).err
@@ -205,9 +207,11 @@ async def test_journal_and_explain_agree(account: Account) -> None:
     assert (await account.command("explain", "sh-nobody-1-000001")).code == 2
 
 
-async def test_every_input_of_the_run_can_be_explained(account: Account) -> None:
-    """What the rules say when they are asked again is what was sent, at the inputs that decided."""
-    for order in await json_of(account, "orders"):
+async def test_each_kind_of_decision_can_be_explained(account: Account) -> None:
+    """What the rules say when they are asked again is what was sent."""
+    kinds = {(order["purpose"], order["side"]): order for order in await json_of(account, "orders")}
+    assert len(kinds) >= 2
+    for order in kinds.values():
         found = await json_of(account, "explain", str(order["seq"]))
         assert [decision["recomputed"] for decision in found["decisions"]] == [True], order
 
@@ -343,6 +347,27 @@ async def test_the_template_is_accepted_and_never_overwrites(account: Account) -
     again = await command(account.folder, "init", "config", str(file))
     assert again.code == 2 and "exists" in again.err
     assert (await command(account.folder, "init", "config")).out == file.read_text()
+
+
+async def test_a_configuration_against_another(account: Account) -> None:
+    file = account.folder / "other.toml"
+    await command(account.folder, "init", "config", str(file))
+    ended = await command(account.folder, "config", "diff", str(file), "--set", "limits.max_naked=1 USDT", "--json")
+    rows = {row["key"]: row for row in json.loads(ended.out)}
+    assert rows["limits.max_naked"] == {"key": "limits.max_naked", "other": "50000", "value": "1"}
+    assert rows["limits.max_short_ratio"]["other"] == "0.5" and "limits.max_leverage" not in rows
+    schema = json.loads((await command(account.folder, "config", "schema")).out)
+    assert {"venue", "hedge", "ladder", "limits"} <= set(schema["properties"])
+
+
+async def test_float_trades_of_a_file_are_submitted_in_a_run(account: Account) -> None:
+    file = account.folder / "trades.csv"
+    file.write_text("seconds,kind,amount,reason\n0.1,buy,10000,first\n0.2,sell,0.5,second\n")
+    words = ("--no-story", "--tape", "calm", "--duration", "4s", "--trades", str(file), "--json")
+    ended = await command(account.folder, "run", *words, "--state-dir", str(account.folder / "own"))
+    assert ended.code == 0, (ended.out, ended.err)
+    assert "first" in ended.err and "second" in ended.err
+    assert D("9.6") < D(ended.json()["float_btc"]) < D("9.7"), "10 + 10 000 / mark - 0.5"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -18,13 +18,22 @@ FLATTEN_WAIT_S = 30.0
 POLL_S = 0.2
 
 
-def asked(common: Common, request: dict[str, Any], timeout_s: float = 15.0) -> dict[str, Any]:
-    """Ask the running process; leave with its exit code when it refuses."""
+def heard(common: Common, request: dict[str, Any], timeout_s: float = 15.0) -> dict[str, Any]:
+    """Ask the running process and return whatever it says."""
     from streamhedge.ops.control import ask
 
     name = running_name(common)
     common.detail(f"asking {name}: {request['verb']}")
-    answer = ask(name, request, timeout_s=timeout_s)
+    return ask(name, request, timeout_s=timeout_s)
+
+
+def asked(common: Common, request: dict[str, Any]) -> dict[str, Any]:
+    """Ask the running process; leave with its exit code when it refuses."""
+    return accepted(common, heard(common, request))
+
+
+def accepted(common: Common, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer, or leave with the exit code of its refusal."""
     if "error" in answer:
         click.echo(f"error: {inert(str(answer['error']))}", err=True)
         if common.json:
@@ -140,7 +149,13 @@ def void(**said: Any) -> None:
 def _book(common: Common, request: dict[str, Any], name: str | None) -> None:
     name = name or f"ft-{secrets.token_hex(4)}"
     click.echo(f"id={name}", err=True)
-    answer = asked(common, {"verb": "trade", "id": name, **request})
+    answer = heard(common, {"verb": "trade", "id": name, **request})
+    if "--yes" in str(answer.get("error")) and request["kind"] == "buy":
+        # Before anybody says --yes: what the hedge of it would be (FAULTS F2).
+        plan = heard(common, {"verb": "may-buy", "usd": request["amount"], "asset": request["asset"]})
+        if "error" not in plan:
+            click.echo(f"may-buy {request['amount']}:\n{may_buy_text(plan)}", err=True)
+    accepted(common, answer)
     hedge = answer["hedge"]
     if common.json:
         out(answer)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+from rich.console import Console
 
-from streamhedge.ops.cli.options import common_of, example, out, shared
+from streamhedge.ops.cli.options import Common, common_of, example, out, shared
 from streamhedge.ops.cli.tables import recordings_of
 from streamhedge.ops.exits import FAILURE, OK
 
@@ -25,7 +27,8 @@ def replay(**said: Any) -> None:
 
     common = common_of(said)
     start = time.perf_counter()
-    found = replay_files(said["files"], until=said["until"], on_cut=common.say)
+    with progress(common) as tell:
+        found = replay_files(said["files"], until=said["until"], on_cut=common.say, progress=tell)
     seconds = round(time.perf_counter() - start, 3)
     result = {
         **{"events": found.events, "decisions": found.decisions, "digest": found.digest},
@@ -39,6 +42,17 @@ def replay(**said: Any) -> None:
         if found.diverged is not None:
             click.echo(f"DIVERGED at input {found.diverged['seq']}: {found.diverged}")
     sys.exit(OK if found.diverged is None else FAILURE)
+
+
+@contextlib.contextmanager
+def progress(common: Common) -> Iterator[Callable[[int], None]]:
+    """Show how many inputs are through, on a terminal; yield who is told."""
+    terminal = Console(stderr=True, no_color=not common.colour)
+    if common.quiet or not terminal.is_terminal:
+        yield lambda inputs: None
+        return
+    with terminal.status("replaying …") as status:
+        yield lambda inputs: status.update(f"replaying … {inputs} inputs")
 
 
 @click.command(

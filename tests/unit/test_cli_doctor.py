@@ -1,0 +1,116 @@
+"""doctor's offline checks, and its arithmetic, against cases that are wrong on purpose."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from streamhedge.domain.values import exact
+from streamhedge.ops import doctor
+from streamhedge.ops.doctor import _budget, _margin, _slices, configuration_files, examine, floor, machine, read_keys
+from streamhedge.settings.config import load_config
+from tests.support import builders as make
+from tests.support.shared import REPOSITORY
+
+D = Decimal
+DEMO = REPOSITORY / "streamhedge" / "settings" / "demo.toml"
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "verdict"),
+    [
+        ("websockets", "16.0", "ok"),
+        ("websockets", "15.0.1", "fail"),
+        ("websockets", "17.0", "fail"),
+        ("websockets", "17.0.1", "fail"),
+        ("websockets", "17.4", "ok"),
+        ("orjson", "3.11.5", "fail"),
+        ("orjson", "3.11.6", "ok"),
+        ("aiohttp", "3.14.2", "fail"),
+        ("aiohttp", "3.14.3", "ok"),
+        ("aiohttp", "4.0", "ok"),
+    ],
+)
+def test_floors_of_libraries(name: str, installed: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "version", lambda asked: installed)
+    found = floor(name, doctor.FLOORS[name])
+    assert found.verdict == verdict and found.found == installed and "pip install" in found.repair
+
+
+def test_files_that_others_may_write(tmp_path: Path) -> None:
+    file = tmp_path / "hedge.toml"
+    file.write_text("")
+    file.chmod(0o644)
+    assert configuration_files([file]) == []
+    file.chmod(0o666)
+    (found,) = configuration_files([file])
+    assert found.verdict == "fail" and f"chmod go-w {file}" in found.repair
+
+
+def test_a_state_folder_that_is_not_ours_alone(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert machine(state)[0].verdict == "ok", "not there yet is fine"
+    state.mkdir()
+    state.chmod(0o777)
+    assert machine(state)[0].verdict == "fail" and "chmod 700" in machine(state)[0].repair
+    state.chmod(0o700)
+    assert machine(state)[0].verdict == "ok"
+
+
+def test_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "DISK_LEAST", 1 << 60)
+    assert {check.name: check.verdict for check in machine(tmp_path)}["disk"] == "warn"
+
+
+def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:
+    said = tmp_path / "keys.toml"
+    said.write_text('[keys]\napi_key = { env = "K" }\napi_secret = { env = "S" }\naccount = "somebody else"\n')
+    config = load_config([DEMO, said], ["venue=demo"], {})
+    keys, checks = read_keys(config, {"K": "the-key", "S": "the-secret"})
+    assert keys is not None and [check.verdict for check in checks] == ["ok", "fail"]
+    assert "somebody else" in checks[1].found
+    assert not any("the-key" in str(check.fields()) or "the-secret" in str(check.fields()) for check in checks)
+    none, missing = read_keys(config, {})
+    assert none is None and missing[0].verdict == "fail"
+
+
+async def test_a_configuration_that_does_not_fit_ends_the_examination(tmp_path: Path) -> None:
+    checks = await examine([DEMO], ["limits.max_naked=lots"], tmp_path, {}, online=True, say=lambda text: None)
+    assert checks[-1].name == "configuration" and checks[-1].verdict == "fail" and "max_naked" in checks[-1].found
+
+
+async def test_offline_asks_nobody(tmp_path: Path) -> None:
+    checks = await examine([DEMO], [], tmp_path, {}, online=False, say=lambda text: None)
+    assert "clock" not in {check.name for check in checks}
+    assert {check.verdict for check in checks} <= {"ok", "warn"}
+
+
+def test_margin_budget_by_the_specifications_shares() -> None:
+    """HEDGING §3, mmr 0.65 %, cum left out: +10 % 38 %, +20 % 51 %, +30 % 64 %, +50 % 89 %, +100 % 152 % of notional."""
+    brackets = tuple(
+        type(row)(row.notional_floor, row.notional_cap, D("0.0065"), D(0), row.max_leverage)
+        for row in make.brackets()[:1]
+    )
+    with exact():
+        found = _budget("BTCUSDT", make.policy(), D(10), D(10_000), brackets)
+    shares = {rally: round(D(wallet) / 1_000) for rally, wallet in found.data["wallets"].items()}
+    assert shares == {"0.10": 38, "0.20": 51, "0.30": 64, "0.50": 89, "1.00": 152}
+
+
+def test_margin_against_the_ladder() -> None:
+    with exact():
+        good = _margin("BTCUSDT", make.policy(), D(10), D("67121.4"), D(400_000), make.brackets())
+        thin = _margin("BTCUSDT", make.policy(), D(10), D("67121.4"), D(200_000), make.brackets())
+    assert good.verdict == "ok"
+    assert thin.verdict == "warn" and "post " in thin.repair and "effective leverage 3.36" in thin.found
+
+
+def test_a_hedge_that_takes_too_many_orders() -> None:
+    """HEDGING §2: 10 000 BTC in 250 000 USD slices are 2 685 orders, 45 minutes at 60 a minute."""
+    policy = make.policy(limits=make.limits(max_order_notional=D(250_000), max_orders_per_minute=60))
+    with exact():
+        found = _slices(policy.hedges[0], policy, 10_000 * D("67121.4"))
+        small = _slices(policy.hedges[0], policy, 10 * D("67121.4"))
+    assert found.verdict == "warn" and "2685 order(s)" in found.found and small.verdict == "ok"
