@@ -45,6 +45,7 @@ class Played:
         assert outcome == "passed", detail
 
 
+@pytest.fixture(scope="module")
 def python() -> Path:
     """Return the clients' interpreter, or skip where their packages cannot be fetched."""
     try:
@@ -53,14 +54,14 @@ def python() -> Path:
         pytest.skip(f"the clients' packages cannot be fetched: {reason}")
 
 
-async def play(client: str, cards: list[str], *options: str) -> Played:
+async def play(python: Path, client: str, cards: list[str], *options: str) -> Played:
     """Serve the exchange and let one client play."""
     with room() as folder:
         tape = folder / "still.csv"
         tape.write_text(TAPE)
         async with exchange(folder, "--tape", str(tape), *options) as venue:
             process = await asyncio.create_subprocess_exec(
-                str(python()),
+                str(python),
                 str(environment.FOLDER / "clients" / CLIENTS[client]),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -80,9 +81,9 @@ async def play(client: str, cards: list[str], *options: str) -> Played:
 
 
 @pytest.fixture(scope="module", params=list(CLIENTS))
-def played(request: pytest.FixtureRequest) -> Played:
+def played(request: pytest.FixtureRequest, python: Path) -> Played:
     """Let one client play every card, once."""
-    return asyncio.run(play(request.param, [card.name for card in CARDS]))
+    return asyncio.run(play(python, request.param, [card.name for card in CARDS]))
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: f"{card.number:02d}-{card.name}")
@@ -91,9 +92,9 @@ def test_card(played: Played, card: Card) -> None:
 
 
 @pytest.mark.parametrize("client", list(CLIENTS))
-def test_a_card_fails_when_the_exchange_does_otherwise(client: str) -> None:
+def test_a_card_fails_when_the_exchange_does_otherwise(python: Path, client: str) -> None:
     """The counter-case: an exchange that refuses the order must turn its card red."""
-    found = asyncio.run(play(client, ["exchange_info", "market_sell"], "--fault", "O14=margin*0"))
+    found = asyncio.run(play(python, client, ["exchange_info", "market_sell"], "--fault", "O14=margin*0"))
     assert found.rows["exchange_info"] == ("passed", "")
     outcome, detail = found.rows["market_sell"]
     assert outcome == "failed" and "-2019" in detail + found.end, (outcome, detail)
