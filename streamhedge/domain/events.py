@@ -311,7 +311,10 @@ class OutcomeKind(Enum):
 
 @record
 class OrderOutcome:
-    """What came back for one order request; ``report`` refines ACCEPTED (accepted, fill, filled, ended)."""
+    """What came back for one order request; ``report`` refines ACCEPTED (accepted, fill, filled, ended).
+
+    ``names`` is another order's id, where the answer to ours carries one: our picture of the wire is wrong.
+    """
 
     client_order_id: ClientOrderId
     kind: OutcomeKind
@@ -322,6 +325,7 @@ class OrderOutcome:
     filled: Decimal
     order_id: int | None
     retry_after_ms: int | None
+    names: str = ""
 
 
 @record

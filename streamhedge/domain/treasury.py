@@ -69,6 +69,9 @@ def book_trade(
     with exact():
         if request.kind is _KIND.VOID:
             return _void(request, original, float_quantity=float_quantity, time_ms=time_ms)
+        for name, value in (("amount", request.amount), ("quantity", request.quantity), ("price", request.price)):
+            if value is not None and not value.is_finite():
+                raise CommandError(f"{request.kind.value}: the {name} {value} is no finite number; nothing recorded")
         if request.amount < 0 or (request.amount == 0 and request.kind not in (_KIND.SET, _KIND.SET_USD)):
             raise CommandError(
                 f"{request.kind.value} {request.amount}: the amount must be above zero; nothing recorded"

@@ -33,6 +33,8 @@ CONTEXT = decimal.Context(
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.FloatOperation],
 )
 
+_NUMERIC = frozenset("0123456789+-.eE")
+"""What a number is written with; Decimal itself would also take spaces, underscores and other scripts' digits."""
 _T = TypeVar("_T")
 
 
@@ -59,6 +61,8 @@ def decimal_from(text: str | int | Decimal) -> Decimal:
     Raises:
         ValueError: not a number, not finite, or out of any sensible range.
     """
+    if isinstance(text, str) and not (text.isascii() and _NUMERIC.issuperset(text)):
+        raise ValueError(f"not a number: {text!r}")
     try:
         value = CONTEXT.create_decimal(text)
     except (decimal.InvalidOperation, decimal.FloatOperation, decimal.Overflow, TypeError) as error:

@@ -39,6 +39,7 @@ from streamhedge.wire import requests
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Signer, signed_params
+from streamhedge.wire.streams import isolated_of
 
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 SETTLE_S = 2.0
@@ -239,7 +240,7 @@ class Hands:
             row = configured.get(hedge.symbol)
             if row is None:
                 continue
-            if (row["marginType"] == "ISOLATED") != hedge.isolated:
+            if isolated_of(row["marginType"]) != hedge.isolated:
                 request = requests.set_margin_type(
                     hedge.symbol, isolated=hedge.isolated, recv_window_ms=self._window_ms
                 )

@@ -22,10 +22,16 @@ def segments(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        found += sorted(file for suffix in SUFFIXES for file in path.glob(suffix)) if path.is_dir() else [path]
+        found += _inside(path) if path.is_dir() else [path]
     if not found:
         raise StoreError(f"no recording in {', '.join(str(path) for path in paths)}; name *.rec files or their folder")
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the segments of a folder; one that was packed and not yet removed counts once."""
+    files = sorted(file for suffix in SUFFIXES for file in folder.glob(suffix))
+    return [file for file in files if file.with_name(f"{file.name}.zst") not in files]
 
 
 def lines_of(paths: Sequence[Path], *, on_cut: Callable[[str], None] | None = None) -> Iterator[Line]:

@@ -141,6 +141,10 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
     if order is None:
         core.note("stray_reply", Level.WARNING, None, f"reply to unknown order {event.client_order_id}")
         return
+    if event.names:
+        core.state.halted = f"the answer to {order.client_order_id} names order {event.names!r}"
+        core.persist("state", "halted", reason=core.state.halted)
+        core.note("halted", Level.CRITICAL, order.symbol, f"{core.state.halted}; HALTED, a person must look")
     if order.sent_ns is None:
         order.sent_ns = order.decided_ns
     if event.kind is OutcomeKind.ACCEPTED:

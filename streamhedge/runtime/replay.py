@@ -59,6 +59,8 @@ class Replayer:
             # A further segment of the same run: its state must be the one we reached.
             self._check(header["seq"], header["digest"])
             return
+        if self.pump is not None and self._is_same_run(header):
+            raise ReplayDiverged(self.pump.seq, f"a segment that begins at input {header['seq']}", "a gap before it")
         try:
             self.pump = restore(header["state"], observers=(self._observe,))
         except (KeyError, TypeError, ValueError) as error:
@@ -67,6 +69,11 @@ class Replayer:
                 f"{type(error).__name__} {error}; replay it with the version that wrote it"
             ) from error
         self._check(header["seq"], header["digest"])
+
+    def _is_same_run(self, header: dict[str, Any]) -> bool:
+        assert self.pump is not None
+        ours, theirs = self.pump.reactor.state, header["state"].get("reactor", {})
+        return (ours.instance, ours.epoch) == (theirs.get("instance"), theirs.get("epoch"))
 
     def _observe(self, reaction: Reaction, recv_ns: int) -> None:
         if self.reactions is not None:

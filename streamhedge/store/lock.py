@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import orjson
@@ -22,10 +21,13 @@ from streamhedge.errors import AlreadyRunning, ConfigError
 def lock_folder() -> Path:
     """Return the per-user folder of locks and short sockets, made 0700.
 
+    It does not follow TMPDIR: two instances started from different shells must see each other. STREAMHEDGE_LOCK_DIR
+    moves it, for tests and for hosts without a shared /tmp.
+
     Raises:
         ConfigError: somebody else owns it, others may write to it, or it is no folder.
     """
-    folder = Path(tempfile.gettempdir()) / f"streamhedge-{os.getuid()}"
+    folder = Path(os.environ.get("STREAMHEDGE_LOCK_DIR", "/tmp")) / f"streamhedge-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -108,9 +109,11 @@ def _certainly_refused(status: int, code: int, message: str) -> bool:
 def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: str) -> OrderOutcome:
     """A 200 counts only when it names our order and a status we know."""
     report = STATUS_REPORTS.get(str(fields.get("status")))
-    if report is None or fields.get("clientOrderId") != client_order_id:
+    named = fields.get("clientOrderId")
+    if report is None or named != client_order_id:
         said = "a body that names another order or no known status"
-        return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=200, message=f"HTTP 200 with {said}")
+        found = _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=200, message=f"HTTP 200 with {said}")
+        return replace(found, names=named) if isinstance(named, str) and named != client_order_id else found
     try:
         filled = number_or_zero(fields.get("executedQty"))
         order_id = whole(fields.get("orderId", 0)) or None

@@ -71,7 +71,7 @@ async def demo() -> AsyncIterator[tuple[Endpoints, str, str]]:
 @pytest.mark.parametrize("venue", VENUES)
 async def test_our_side(venue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Play the cards in order; the first that fails names itself."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("STREAMHEDGE_LOCK_DIR", str(tmp_path))
     own = tmp_path / "own.toml"
     own.write_text(CONFIG.format(venue=venue))
     config = load_config([REPOSITORY / "streamhedge" / "settings" / "demo.toml", own], (), {})

@@ -36,7 +36,7 @@ DEMO = REPOSITORY / "streamhedge" / "settings" / "demo.toml"
 @pytest.fixture(autouse=True)
 def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep locks and sockets away from whatever else runs here."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("STREAMHEDGE_LOCK_DIR", str(tmp_path))
 
 
 @asynccontextmanager

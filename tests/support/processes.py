@@ -113,7 +113,7 @@ class Program:
 def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment in which locks, sockets and state stay below the folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMHEDGE__", "XDG_"))}
-    own = {"TMPDIR": str(folder), "XDG_STATE_HOME": str(folder / "home"), "PYTHONUNBUFFERED": "1"}
+    own = {"STREAMHEDGE_LOCK_DIR": str(folder), "XDG_STATE_HOME": str(folder / "home"), "PYTHONUNBUFFERED": "1"}
     return {**kept, **own, **(more or {})}
 
 

@@ -25,7 +25,7 @@ NAME = "sim-0123456789ab"
 def own_folder(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A short folder of our own: a unix socket's path has 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="shctl-") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.setenv("STREAMHEDGE_LOCK_DIR", folder)
         yield
 
 

@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ sys.stdin.read()
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("STREAMHEDGE_LOCK_DIR", str(tmp_path))
 
 
 @contextmanager
@@ -38,7 +37,7 @@ def holder(tmp_path: Path, name: str = "sim-abc") -> Iterator[subprocess.Popen[s
     """Run another process that holds a lock until its standard input ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, name, "/states/one"],
-        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "STREAMHEDGE_LOCK_DIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -412,7 +412,6 @@ def test_a_left_out_line_diverges(told: tuple[list[Path], str, int], tmp_path: P
     assert replayed([bad, *paths[1:]]).diverged is not None
 
 
-@pytest.mark.xfail(strict=True, reason="a header of the same run with another input number starts afresh, unsaid")
 @pytest.mark.parametrize("order", [(0, 2), (1, 0, 2)], ids=["one missing", "in another order"])
 def test_segments_of_one_run_that_do_not_join_are_told(
     told: tuple[list[Path], str, int], order: tuple[int, ...]
