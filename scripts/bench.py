@@ -83,7 +83,8 @@ from streamhedge.wire.session import PRIVATE, WS_API, Session, SessionState
 from streamhedge.wire.signing import HmacSigner, encoded, signed_params, signed_query
 
 BTCUSDT = Symbol("BTCUSDT")
-KEY, SECRET = "bench-key", "bench-secret"
+KEY, SECRET = f"bench-{os.getpid()}", "bench-secret"
+"""An account of its own for each run: a hedger locks its account on the machine."""
 LOW, HIGH = Decimal(49_000), Decimal(51_000)
 GAP = Decimal("0.002")
 """Between the two prices its worth crosses the demo's band of 100 USDT: 98 and 102."""
