@@ -127,5 +127,7 @@ def ask(name: str, request: dict[str, Any], *, timeout_s: float) -> dict[str, An
             raise NotRunning(
                 f"the process did not answer within {timeout_s:.0f} s; look at `streamhedge status`"
             ) from error
-    answer = orjson.loads(received) if received else {}
+    if not received.endswith(b"\n"):
+        raise NotRunning("the process hung up without an answer; whether it acted shows in `streamhedge status`")
+    answer = orjson.loads(received)
     return answer if isinstance(answer, dict) else {}

@@ -17,7 +17,7 @@ from typing import Any
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, VerbKind
 from streamhedge.domain.treasury import TradeRequest
-from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, divide, exact, plain_text
+from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, decimal_from, divide, exact, plain_text
 from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
 from streamhedge.live.status import account_status, funding_status
@@ -250,10 +250,10 @@ def trade_request(said: dict[str, Any]) -> TradeRequest:
         return TradeRequest(
             kind=FloatTradeKind(said["kind"]),
             asset=Asset(said.get("asset") or "BTC"),
-            amount=Decimal(said.get("amount") or "0"),
+            amount=decimal_from(said.get("amount") or "0"),
             trade_id=TradeId(said["id"]),
-            quantity=Decimal(said["btc"]) if said.get("btc") else None,
-            price=Decimal(said["price"]) if said.get("price") else None,
+            quantity=decimal_from(said["btc"]) if said.get("btc") else None,
+            price=decimal_from(said["price"]) if said.get("price") else None,
             reason=str(said.get("reason") or ""),
             confirmed=bool(said.get("yes")),
             voids=TradeId(said["voids"]) if said.get("voids") else None,

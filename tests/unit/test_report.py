@@ -50,7 +50,7 @@ class Recorder:
     def __init__(self, folder: Path, name: str = "run", **policy: object) -> None:
         session = Session(SessionState(symbols=[make.BTCUSDT]))
         self.journal = JournalWriter(folder, name, header=self._header, digest=lambda: self.pump.digest())
-        machine = Reactor(State(instance="7f3a91c2", epoch=1), make.policy(**policy))
+        machine = Reactor(State(instance=f"7f3a91c2-{name}", epoch=1), make.policy(**policy))
         self.pump = Pump(reactor=machine, session=session, journal=self.journal)
         self.now_ns = START_NS
 
