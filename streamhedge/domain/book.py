@@ -7,6 +7,7 @@ only explain them; a symbol missing from an event is unchanged, a symbol missing
 from __future__ import annotations
 
 from dataclasses import field
+from collections.abc import Sequence
 from decimal import Decimal
 
 from streamhedge.domain.events import (
@@ -233,14 +234,21 @@ class PositionBook:
         held.source = "ACCOUNT_UPDATE"
         return held if moved else None
 
-    def apply_snapshot(self, snapshot: Snapshot, now_ns: int) -> list[BookKey]:
-        """Adopt a complete snapshot where it is not older than the rows held; return keys whose size it changed."""
+    def apply_snapshot(self, snapshot: Snapshot, now_ns: int, *, unconfirmed: Sequence[BookKey] = ()) -> list[BookKey]:
+        """Adopt a complete snapshot where it is not older than the rows held; return keys whose size it changed.
+
+        Args:
+            snapshot: What the venue says.
+            now_ns: Receive time.
+            unconfirmed: Rows to leave as they are held, until a further snapshot agrees.
+        """
         changed: list[BookKey] = []
-        seen: dict[BookKey, bool] = {}
+        seen = dict.fromkeys(unconfirmed, True)
         for row in snapshot.positions:
-            seen[row.symbol, row.position_side] = True
-            if self._adopt_position(row, now_ns):
-                changed.append((row.symbol, row.position_side))
+            key = (row.symbol, row.position_side)
+            if key not in unconfirmed and self._adopt_position(row, now_ns):
+                changed.append(key)
+            seen[key] = True
         for key, held in self.positions.items():
             # Absent from a complete snapshot is flat, unless an event newer than the request says otherwise.
             if key not in seen and held.quantity != 0 and held.recv_ns < snapshot.requested_ns:

@@ -161,6 +161,15 @@ def block_ineffective(core: Core, memory: SymbolMemory, reason: str) -> None:
     )
 
 
+def confirms_fills(core: Core, symbol: Symbol, *, requested_ns: int, theirs: Decimal) -> bool:
+    """Return whether a snapshot shows exactly what our ended orders filled, asked after the last of them ended."""
+    memory = core.state.memory.get(symbol)
+    exposure = memory.exposure if memory is not None else None
+    if exposure is None or exposure.ended_ns is None or requested_ns < exposure.ended_ns:
+        return False
+    return bool(exposure.order_ids) and theirs == expected_position(core, exposure)
+
+
 def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns: int, theirs: Decimal) -> None:
     """Hold a snapshot against our fills, HEDGING §8 (a): two that disagree, at least 1 s apart, block the symbol.
 
@@ -170,7 +179,7 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
     if exposure is None or exposure.ended_ns is None or requested_ns < exposure.ended_ns:
         return
     expected = expected_position(core, exposure)
-    if theirs == expected:
+    if theirs == expected and core.state.book.quantity(memory.symbol) == theirs:
         memory.exposure = None
         return
     exposure.disagreed += 1

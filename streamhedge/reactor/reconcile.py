@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from streamhedge.domain.book import BookKey
 from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, RequestSnapshot
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Symbol
-from streamhedge.reactor.exposure import snapshot_against_exposure
+from streamhedge.reactor.exposure import confirms_fills, snapshot_against_exposure
 from streamhedge.reactor.orders import close_absent
 from streamhedge.reactor.state import Block, Core
 from streamhedge.rules.view import BookStatus
@@ -91,33 +92,35 @@ def _doubt_large_change(core: Core, symbol: Symbol, before: Decimal | None, afte
 
 
 def _audit(core: Core, event: Snapshot) -> None:
-    """Compare; adopt what two audits in a row see otherwise. Figures that agree refresh the venue's own columns."""
+    """Compare row by row: adopt what two audits in a row see otherwise, and at once what our own fills lead to."""
     book = core.state.book
-    found = book.differences(event)
     still: dict[str, int] = {}
-    adopt = False
-    for (symbol, side), ours, theirs in found:
-        memory = core.state.memory.get(symbol)
-        if memory is not None and memory.exposure is not None and memory.exposure.ended_ns is None:
-            continue
+    unconfirmed: list[BookKey] = []
+    for key, ours, theirs in book.differences(event):
+        symbol, side = key
         name = f"{symbol}|{side.value}|{theirs}"
         first = core.state.differences.get(name)
-        if first is not None and core.now_ns - first >= NS_PER_SECOND:
-            adopt = True
-            _count_adoption(core, symbol)
-            core.note(
-                "adopted",
-                Level.WARNING,
-                symbol,
-                f"two audits see {theirs}, the book had {ours}: an event was lost, the venue's figure is adopted",
-                ours=str(ours),
-                venue=str(theirs),
-            )
-            continue
-        still[name] = first if first is not None else core.now_ns
+        if confirms_fills(core, symbol, requested_ns=event.requested_ns, theirs=theirs):
+            _adopted(core, symbol, ours, theirs, "our fills and the venue see")
+        elif first is not None and core.now_ns - first >= NS_PER_SECOND:
+            _adopted(core, symbol, ours, theirs, "two audits see")
+        else:
+            unconfirmed.append(key)
+            still[name] = first if first is not None else core.now_ns
     core.state.differences = still
-    if not still or adopt:
-        book.apply_snapshot(event, core.now_ns)
+    book.apply_snapshot(event, core.now_ns, unconfirmed=unconfirmed)
+
+
+def _adopted(core: Core, symbol: Symbol, ours: Decimal, theirs: Decimal, who: str) -> None:
+    _count_adoption(core, symbol)
+    core.note(
+        "adopted",
+        Level.WARNING,
+        symbol,
+        f"{who} {theirs}, the book had {ours}: an event was lost, the venue's figure is adopted",
+        ours=str(ours),
+        venue=str(theirs),
+    )
 
 
 def audit_again(core: Core) -> None:
