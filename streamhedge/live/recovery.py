@@ -52,6 +52,7 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
     for order in ledger.open_orders():
         # It was committed; whether it left is unknown. Evidence settles it: events, order.status, absence.
         state.orders[order.client_order_id] = replace(order, status=OrderStatus.IN_DOUBT, absences=0)
+        state.open_ids.append(order.client_order_id)
         state.uncovered.append(order.client_order_id)
     reactor = Reactor(state, policy)
     for key, fields in ledger.states().items():

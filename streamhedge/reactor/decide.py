@@ -32,7 +32,7 @@ from streamhedge.rules.view import (
 
 def open_orders(core: Core, hedge: HedgeParams) -> list[Order]:
     """Return our orders on the symbol that are not terminal."""
-    return [order for order in core.state.orders.values() if order.symbol == hedge.symbol and order.is_open]
+    return [order for order in core.open_orders() if order.symbol == hedge.symbol]
 
 
 def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
@@ -137,7 +137,8 @@ def run_rules(core: Core) -> None:
             refused = _submit(core, view, flatten_draft(view))
         else:
             refused = _cut(core, memory, view, ladder)
-            view = view_of(core, hedge) or view
+            if ladder.draft is not None:
+                view = view_of(core, hedge) or view
         verdict = decide_hedge(view)
         if verdict.draft is not None and not _hedge_silent(memory):
             no = _submit(core, view, verdict.draft)
@@ -211,7 +212,7 @@ def gate_context(core: Core, view: HedgeView) -> GateContext:
     return GateContext(
         intents_last_minute=sum(t > minute_ago for t in memory.intent_times_ns),
         orders_last_minute=sum(t > minute_ago for t in core.state.meter.order_times_ns),
-        open_intents=sum(order.is_open for order in core.state.orders.values()),
+        open_intents=len(core.state.open_ids),
         turnover_today=core.state.meter.turnover,
         ladder_latched_off=memory.block is not None and memory.block.latched,
     )

@@ -85,6 +85,7 @@ def register(core: Core, draft: IntentDraft) -> Order:
     )
     memory.next_order += 1
     memory.orders[order.client_order_id] = order
+    memory.open_ids.append(order.client_order_id)
     open_exposure(core, draft.symbol, order)
     symbol_memory = core.memory_of(draft.symbol)
     minute_ago = core.now_ns - 60_000 * NS_PER_MS
@@ -306,8 +307,8 @@ def absent_from_ns(core: Core, order: Order) -> int:
 
 def query_doubtful(core: Core) -> None:
     """Ask about orders in doubt, or accepted and silent, 250 ms after sending and then each second."""
-    for order in core.state.orders.values():
-        if not order.is_open or (order.status is OrderStatus.PLANNED and order.sent_ns is None):
+    for order in core.open_orders():
+        if order.status is OrderStatus.PLANNED and order.sent_ns is None:
             continue
         start = order.sent_ns or order.decided_ns
         wait = FIRST_QUERY_NS if order.in_doubt else 2 * QUERY_EVERY_NS
@@ -322,7 +323,7 @@ def close_absent(core: Core, *, requested_ns: int, agrees: dict[Symbol, bool]) -
     Needs two answers of "does not exist" at least a second apart, both after Tq, a user stream that was live all the
     time, and a snapshot after Tq that equals the book. A stream that broke starts the count anew.
     """
-    for order in list(core.state.orders.values()):
+    for order in core.open_orders():
         if not order.in_doubt or order.absences < ABSENCES_NEEDED:
             continue
         if requested_ns >= absent_from_ns(core, order) and agrees.get(order.symbol, True):
@@ -422,12 +423,15 @@ def _move(core: Core, order: Order, report: Report) -> None:
             client_order_id=order.client_order_id,
         )
     if order.is_open:
+        if ghost:
+            core.state.open_ids.append(order.client_order_id)
         if ghost and not is_covered(core, order):
             core.state.uncovered.append(order.client_order_id)
         core.persist("order", order.client_order_id, **to_plain(order))
         return
-    if order.client_order_id in core.state.uncovered:
-        core.state.uncovered.remove(order.client_order_id)
+    for names in (core.state.open_ids, core.state.uncovered):
+        if order.client_order_id in names:
+            names.remove(order.client_order_id)
     if order.ended_ns is None or ghost:
         order.ended_ns = core.now_ns
         _ended(core, order)

@@ -365,7 +365,7 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
     if status is BookStatus.LIVE:
         core.state.live_since_ns = core.now_ns
     else:
-        for order in core.state.orders.values():
+        for order in core.open_orders():
             order.absences = 0
         for memory in core.state.memory.values():
             memory.position_trusted = memory.position_trusted and status is not BookStatus.SYNCING
@@ -374,7 +374,7 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
 
 
 def _on_clock_step(core: Core, event: ClockStepped) -> None:
-    for order in core.state.orders.values():
+    for order in core.open_orders():
         if order.status in (OrderStatus.PLANNED, OrderStatus.SENT):
             order.status = next_status(order.status, Report.DOUBT)
     core.note(

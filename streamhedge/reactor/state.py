@@ -15,7 +15,7 @@ from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeI
 from streamhedge.rules.params import HedgeParams, Policy
 from streamhedge.rules.view import Blocked, BookStatus, LadderStep, SymbolState, TradingState
 
-RECENT_ORDERS = 400
+RECENT_ORDERS = 100
 """Terminal orders kept in memory for late reports; the ledger keeps all."""
 
 
@@ -137,7 +137,11 @@ class Meter:
 
 @state
 class State:
-    """The reactor's whole memory. ``uncovered`` orders are open and no arithmetic counts them: of earlier runs, or ghosts."""
+    """The reactor's whole memory.
+
+    ``open_ids`` names the orders that are not terminal, so that no input walks those that are. ``uncovered`` are the open
+    ones that no arithmetic counts: of earlier runs, or ghosts.
+    """
 
     instance: str
     epoch: int
@@ -151,6 +155,7 @@ class State:
     floats: dict[Asset, Decimal] = field(default_factory=dict)
     usd: Decimal = ZERO
     orders: dict[ClientOrderId, Order] = field(default_factory=dict)
+    open_ids: list[ClientOrderId] = field(default_factory=list)
     uncovered: list[ClientOrderId] = field(default_factory=list)
     memory: dict[Symbol, SymbolMemory] = field(default_factory=dict)
     trade_clocks: list[TradeClock] = field(default_factory=list)
@@ -197,6 +202,10 @@ class Core:
     def persist(self, table: str, key: str, **fields: object) -> None:
         """Ask for a ledger row."""
         self.commands.append(Persist(table=table, key=key, fields=fields))
+
+    def open_orders(self) -> list[Order]:
+        """Return our orders that may still change a position, oldest first."""
+        return [self.state.orders[client_id] for client_id in self.state.open_ids]
 
     def hedge_of(self, symbol: Symbol) -> HedgeParams | None:
         """Return the hedge that steers a symbol, None for other symbols."""

@@ -63,6 +63,7 @@ class Story:
         self.seq += 1
         with exact():
             reaction = self.machine.react(self.seq, START_NS + at_ms * 1_000_000, [self.event(at_ms, words)])
+        make.check_invariants(self.machine)
         return [command for command in reaction.commands if isinstance(command, PlaceOrder)]
 
     def event(self, at_ms: int, words: list[str]) -> Event:

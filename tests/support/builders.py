@@ -352,3 +352,15 @@ def reactor(**said: object) -> Reactor:
 def oldest_open(machine: Reactor) -> Order:
     """Return the first order that is not terminal."""
     return next(order for order in machine.state.orders.values() if order.is_open)
+
+
+def check_invariants(machine: Reactor) -> None:
+    """Assert what holds of the reactor's memory after every input."""
+    state = machine.state
+    open_ids = [name for name, order in state.orders.items() if order.is_open]
+    assert sorted(state.open_ids) == sorted(open_ids), "the index of open orders is exact"
+    covered = [name for memory in state.memory.values() if memory.exposure for name in memory.exposure.order_ids]
+    assert not [name for name in open_ids if name not in covered and name not in state.uncovered], "each is counted"
+    for memory in state.memory.values():
+        at_once = [name for name in open_ids if state.orders[name].symbol == memory.symbol]
+        assert len(at_once) <= 2, "one order on a symbol, and the ladder beside one in doubt"

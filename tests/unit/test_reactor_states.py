@@ -52,6 +52,7 @@ class Desk:
         self.seq += 1
         with exact():
             reaction = self.machine.react(self.seq, self.now_ms * NS_PER_MS, list(events))
+        make.check_invariants(self.machine)
         self.notes += [f"{note.code}: {note.text}" for note in reaction.notes]
         return reaction
 
@@ -355,6 +356,7 @@ def recovered(desk: Desk, *, side: Side = Side.SELL, quantity: str = "1") -> Ord
         status=OrderStatus.IN_DOUBT,
     )
     desk.state.orders[name] = order
+    desk.state.open_ids.append(name)
     desk.state.uncovered.append(name)
     return order
 
