@@ -20,6 +20,13 @@ from streamhedge.rules.view import BookStatus, TradingState
 DAY_NS = 86_400 * NS_PER_SECOND
 OVERSIZE = Decimal("1.1")
 ALARM_CLEARS = Decimal("0.9")
+WHY = {
+    "in_doubt": "the outcome of an order is unknown, evidence is being asked for and nothing is sent meanwhile",
+    "in_flight": "an order is on its way",
+    "pace": "raising is paced after a cut",
+    "dust": "what is missing is too small to trade",
+}
+"""Words of the hedge rule as people read them."""
 ON_ITS_WAY = ("in_flight", "deciding", "")
 """Causes of naked exposure that end by themselves within milliseconds."""
 
@@ -78,7 +85,7 @@ def _ring(core: Core, memory: SymbolMemory, hedge: HedgeParams) -> None:
     if memory.naked_alerted or elapsed_ms < hedge.naked_alert_after_ms:
         return
     memory.naked_alerted = True
-    reason = memory.blocked.reason if memory.blocked is not None else memory.hold
+    reason = memory.blocked.reason if memory.blocked is not None else WHY.get(memory.hold, memory.hold)
     core.note(
         "naked",
         Level.CRITICAL,

@@ -416,11 +416,12 @@ def _on_float_trade(core: Core, event: FloatTradeRecorded) -> None:
     if trade.quantity != 0:
         clock = TradeClock(trade_id=trade.trade_id, asset=trade.asset, recorded_ns=core.now_ns)
         core.state.trade_clocks.append(clock)
+    at = f" @ {trade.price.normalize():f}" if trade.price > 0 else ""
     core.note(
         "float",
         Level.INFO,
         None,
-        f"{trade.kind.value} {_signed(trade.quantity)} {trade.asset} @ {trade.price.normalize():f} "
+        f"{trade.kind.value} {_signed(trade.quantity)} {trade.asset}{at} "
         f'→ float {core.state.floats[trade.asset]:f} {trade.asset}  "{trade.reason}"  id={trade.trade_id}',
         trade_id=trade.trade_id,
         quantity=str(trade.quantity),

@@ -81,7 +81,7 @@ def run(**said: Any) -> None:
         out(summary)
     else:
         click.echo(summary_text(summary))
-    sys.exit(OK if summary["pass"] else FAILURE)
+    sys.exit(OK if summary["pass"] or summary["stopped"] else FAILURE)
 
 
 def _seconds(option: str, text: str | None) -> float | None:
@@ -91,6 +91,13 @@ def _seconds(option: str, text: str | None) -> float | None:
         return milliseconds(text) / 1_000
     except ValueError as error:
         raise click.UsageError(f"{option} {text}: {error}") from error
+
+
+def _verdict(summary: dict[str, Any]) -> str:
+    """Return the last line: a run that was stopped in the middle of something is no failure."""
+    if summary["pass"]:
+        return "PASS"
+    return f"{'STOPPED' if summary['stopped'] else 'FAIL'} {summary['reason']}"
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -115,7 +122,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     for row in summary["blocked"]:
         rows.append(("blocked", f"{row['symbol']} {row['reason']}; remedy: {row['remedy']}"))
     text = "\n".join(f"{name:<14} {value}" for name, value in rows)
-    return f"{text}\n{'PASS' if summary['pass'] else 'FAIL ' + summary['reason']}"
+    return f"{text}\n{_verdict(summary)}"
 
 
 @click.command(epilog=example("streamhedge sim --port 9000 --tape calm", "streamhedge sim --fault O1=executed@5*2"))
