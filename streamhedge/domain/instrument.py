@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from streamhedge.domain.values import Asset, Symbol, record
+from streamhedge.domain.values import Asset, Symbol, decimal_from, record
 
 
 @record
 class MarginBracket:
-    """One row of the maintenance table; it holds notionals in (notional_floor, notional_cap]."""
+    """One row of the maintenance table; it holds notionals in (notional_floor, notional_cap].
+
+    Args:
+        notional_floor, notional_cap: Quote units; Decimal, or text or an integer that is one.
+        maintenance_margin_rate: A fraction, 0.004 = 0.4 %.
+        maintenance_amount: What makes the table continuous (the venue's ``cum``), quote units.
+        max_leverage: The largest leverage setting whose positions may reach into this row.
+
+    Raises:
+        ValueError: a malformed number.
+    """
 
     notional_floor: Decimal
     notional_cap: Decimal
     maintenance_margin_rate: Decimal
     maintenance_amount: Decimal
     max_leverage: int
+
+    def __post_init__(self) -> None:
+        for name in ("notional_floor", "notional_cap", "maintenance_margin_rate", "maintenance_amount"):
+            object.__setattr__(self, name, decimal_from(getattr(self, name)))
 
 
 @record
