@@ -22,7 +22,7 @@ from streamhedge.ops.control import served
 from streamhedge.ops.demo import Say, TimedTrade
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.report import write_report
-from streamhedge.ops.verdict import judge
+from streamhedge.ops.verdict import judge, unfinished
 from streamhedge.ops.words import Words
 from streamhedge.settings.config import Config
 from streamhedge.settings.endpoints import Endpoints
@@ -105,7 +105,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         async with served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer):
             truth = await _through(plan, hedger, endpoints, stop, say)
     say("stop", _last_words(hedger))
-    return {**await asyncio.to_thread(_summary, hedger, truth), "stopped": stop.is_set()}
+    return await asyncio.to_thread(_summary, hedger, truth, stop.is_set())
 
 
 async def _through(
@@ -139,8 +139,8 @@ def _last_words(hedger: Hedger) -> str:
     return f"stopped: no order of ours rests at the venue, {held} stays open and unwatched{doubt}"
 
 
-def _summary(hedger: Hedger, truth: dict[str, Any] | None) -> dict[str, Any]:
-    """Judge the run and write its report."""
+def _summary(hedger: Hedger, truth: dict[str, Any] | None, stopped: bool) -> dict[str, Any]:
+    """Judge the run and write its report; ``stopped`` is true where a signal ended it and nothing but that is wrong."""
     summary = hedger.summary()
     reasons = judge(summary, truth, _replayed(hedger))
     ids = summary.pop("client_order_ids")
@@ -148,6 +148,7 @@ def _summary(hedger: Hedger, truth: dict[str, Any] | None) -> dict[str, Any]:
     posts = truth["wire_posts"] if truth is not None else {}
     return {
         **{"pass": not reasons, "reason": "; ".join(reasons)},
+        "stopped": stopped and reasons == unfinished(summary, truth),
         **summary,
         **{"orders_in_ledger": len(ids), "duplicate_client_ids": sum(count > 1 for count in posts.values())},
         **{"report": _report(hedger), "faults": truth["faults"] if truth is not None else {}},

@@ -31,7 +31,9 @@ def judge(
         truth: What the exchange knows; None against a venue that does not tell.
         replayed: The replay of the run's recording, or why it could not be replayed; None when none was asked.
     """
-    found = _own(summary)
+    found = unfinished(summary, truth)
+    if summary["liquidated"]:
+        found.append(f"liquidated {summary['liquidated']} time(s)")
     if truth is not None:
         found += _against(summary, truth)
     if isinstance(replayed, str):
@@ -44,19 +46,15 @@ def judge(
     return found
 
 
-def _own(summary: Mapping[str, Any]) -> list[str]:
+def unfinished(summary: Mapping[str, Any], truth: Mapping[str, Any] | None) -> list[str]:
+    """Return what was still under way: at the end of a run it is a failure, at a stop in the middle it is expected."""
     found = []
-    if summary["liquidated"]:
-        found.append(f"liquidated {summary['liquidated']} time(s)")
     if not summary["in_band"] and not summary["blocked"]:
         found.append(f"naked {summary['naked_usd']} USD is outside the band and nothing names a reason")
     if summary["in_doubt"]:
         found.append(f"{summary['in_doubt']} order(s) still in doubt")
-    return found
-
-
-def _against(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[str]:
-    found = []
+    if truth is None:
+        return found
     ours = {symbol: Decimal(text) for symbol, text in summary["positions"].items()}
     theirs = {symbol: Decimal(text) for symbol, text in truth["positions"].items()}
     if ours != theirs:
@@ -64,6 +62,11 @@ def _against(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[str]:
     wallet = Decimal(summary["wallet"].get("USDT", "0"))
     if wallet != Decimal(truth["wallet"]):
         found.append(f"the book says wallet {wallet}, the exchange {truth['wallet']}")
+    return found
+
+
+def _against(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[str]:
+    found = []
     twice = {name: count for name, count in truth["wire_posts"].items() if count > 1}
     if twice:
         found.append(f"client order ids sent more than once: {twice}")

@@ -143,15 +143,7 @@ def played() -> dict[str, Played | BaseException]:
     return dict(zip(CASES, asyncio.run(all_of_them()), strict=True))
 
 
-LOST = "a snapshot that confirms our fills ends the arithmetic without entering the book, so the next order is wrong"
-"""reactor/reconcile.py leaves the row for a second audit, reactor/exposure.py has settled by then."""
-LOSES = ("U2 silent", "U8 all of a fill", "O6")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xfail(strict=True, reason=LOST)) if n in LOSES else n for n in CASES],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_a_fault_is_survived(played: Mapping[str, Played | BaseException], name: str) -> None:
     case, found = CASES[name], played[name]
     if isinstance(found, BaseException):
