@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 from aiohttp import WSMsgType, web
@@ -21,6 +21,9 @@ class Relay:
     def __init__(self, venue: Venue, session: aiohttp.ClientSession) -> None:
         self.doubled: list[str] = []
         self.double_next_order = False
+        self.order_delay_s: Callable[[], float] = lambda: 0.0
+        """How long an order is on its way; it arrives even when its sender is dead by then."""
+        self.under_way = 0
         self.endpoints: dict[str, str] = {}
         self._venue = venue
         self._session = session
@@ -30,6 +33,10 @@ class Relay:
         if request.headers.get("upgrade", "").lower() == "websocket":
             return await self._socket(request)
         body = await request.read()
+        if (request.method, request.path) == ("POST", "/fapi/v1/order"):
+            self.under_way += 1
+            await asyncio.sleep(self.order_delay_s())
+            self.under_way -= 1
         if self.double_next_order and (request.method, request.path) == ("POST", "/fapi/v1/order"):
             self.double_next_order = False
             self.doubled.append(request.query.get("newClientOrderId", ""))

@@ -15,11 +15,12 @@ from decimal import Decimal
 import pytest
 
 from streamhedge.ops.verdict import ALLOWED_REST
+from tests.e2e.proxy import Relay, relay
 from tests.support.processes import Account, exchange, held, room, sent_twice, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 KILLS = 10
-CLIENTS = 2
+CLIENTS = 3
 LIMITS = ("limits.max_orders_per_minute=600", "limits.max_intents_per_symbol_per_minute=600")
 RECORDED = (0, 5, 6)
 """Exit codes of a trade that is in the float: hedged, late, still naked for a named reason."""
@@ -64,25 +65,32 @@ async def test_ten_kills_lose_nothing_and_send_nothing_twice(seed: int) -> None:
     moments = [round(chance.uniform(0.0, 1.6), 3) for _ in range(KILLS)]
     print(f"seed={seed} killed so many seconds after the book was live: {moments}")
     with room() as folder:
-        async with exchange(folder, "--tape", "calm", "--speed", "4") as venue:
-            account = Account(folder, venue, sets=LIMITS)
+        async with exchange(folder, "--tape", "calm", "--speed", "4") as venue, relay(venue) as between:
+            # Orders take a while on their way, so that some kills come while one is there; it arrives all the same.
+            between.order_delay_s = lambda: chance.uniform(0.0, 0.3)
+            account = Account(folder, venue, endpoints=between.endpoints, sets=LIMITS)
             book = Book()
             clients = [
                 asyncio.create_task(client(account, book, number, random.Random(seed + number)))
                 for number in range(CLIENTS)
             ]
             pids: list[int] = []
-            for moment in moments:
+            in_the_air = 0
+            for number, moment in enumerate(moments):
                 async with account.run() as program:
                     pids.append(program.pid)
 
-                    async def answering() -> bool:
+                    async def live() -> bool:
                         assert program.running, program.err[-3000:]
-                        return await account.status() is not None
+                        status = await account.status()
+                        return status is not None and status["book_status"] == "LIVE"
 
-                    await until("the control socket", answering)
+                    await until("a live book", live)
                     await asyncio.sleep(moment)
+                    if number % 3 == 0:
+                        await until("an order on its way", _under_way(between))
                     assert program.running, program.err[-3000:]
+                    in_the_air += between.under_way
                     assert (await program.killed()).code == -9
             async with account.run("--json") as program:
                 await until("three more trades", _grows(book, clients, len(book.acknowledged) + 3))
@@ -92,7 +100,10 @@ async def test_ten_kills_lose_nothing_and_send_nothing_twice(seed: int) -> None:
                 truth = await venue.truth()
                 ended = await program.stopped()
 
-    print(f"{len(book.acknowledged)} trades, {book.duplicates} of them asked again, {len(truth['wire_posts'])} orders")
+    print(
+        f"{len(book.acknowledged)} trades, {book.duplicates} of them asked again, {len(truth['wire_posts'])} orders, "
+        f"{in_the_air} kills with an order on its way"
+    )
     assert len(set(pids)) == KILLS
     assert (ended.code, ended.json()["pass"]) == (0, True), ended.json()["reason"]
     # The book is the exchange's; naked is inside the band or has its reason.
@@ -103,7 +114,15 @@ async def test_ten_kills_lose_nothing_and_send_nothing_twice(seed: int) -> None:
     assert Decimal(hedge["float"]) == 10 + sum(book.acknowledged.values())
     assert sent_twice(truth) == {}
     assert len(truth["wire_posts"]) > KILLS, "hedging went on all the time"
+    assert in_the_air >= KILLS // 3, "some kills came while an order was on its way"
     assert set(truth["rest_calls"]) <= ALLOWED_REST
+
+
+def _under_way(between: Relay) -> Callable[[], Awaitable[bool]]:
+    async def found() -> bool:
+        return between.under_way > 0
+
+    return found
 
 
 def _grows(book: Book, clients: list[asyncio.Task[None]], size: int) -> Callable[[], Awaitable[bool]]:
