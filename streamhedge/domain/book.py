@@ -6,8 +6,8 @@ only explain them; a symbol missing from an event is unchanged, a symbol missing
 
 from __future__ import annotations
 
-from dataclasses import field
 from collections.abc import Sequence
+from dataclasses import field
 from decimal import Decimal
 
 from streamhedge.domain.events import (
@@ -57,7 +57,6 @@ class HeldBalance:
     asset: Asset
     wallet_balance: Decimal = ZERO
     cross_wallet_balance: Decimal = ZERO
-    available: Decimal = ZERO
     version_ms: int = 0
     recv_ns: int = 0
     applied: list[AccountUpdate] = field(default_factory=list)
@@ -300,7 +299,6 @@ class PositionBook:
 
     def _adopt_balance(self, row: SnapshotBalance, now_ns: int) -> None:
         held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
-        held.available = row.available_balance
         if row.update_time_ms < held.version_ms:
             return
         if row.update_time_ms > held.version_ms:
@@ -351,6 +349,27 @@ class PositionBook:
             if instrument.margin_asset == margin_asset and held.symbol in self.marks:
                 found.append(held)
         return found
+
+    def available(self, asset: Asset) -> Decimal:
+        """Return cross wallet plus cross PnL minus initial margin of the cross positions, quote units, at least 0.
+
+        The snapshot's own figure is stale as soon as the mark moves; this one follows it. Orders of ours are IOC and
+        hold none.
+        """
+        balance = self.balances.get(asset)
+        if balance is None:
+            return ZERO
+        free = balance.cross_wallet_balance
+        for held in self.positions.values():
+            instrument = self.instruments.get(held.symbol)
+            mark = self.marks.get(held.symbol)
+            if held.quantity == 0 or held.isolated or instrument is None or mark is None:
+                continue
+            if instrument.margin_asset == asset:
+                leverage = Decimal(self.leverage.get(held.symbol, 1))
+                free += held.quantity * (mark.mark_price - held.entry_price)
+                free -= divide(abs(held.quantity) * mark.mark_price, leverage)
+        return max(ZERO, free)
 
     def unmarked(self, symbol: Symbol) -> list[Symbol]:
         """Return the other symbols with an open cross position whose mark or brackets are not known yet."""
@@ -469,7 +488,7 @@ class PositionBook:
             margin_balance=margin,
             maintenance_margin=maintenance,
             margin_ratio=divide(maintenance, margin) if margin > 0 else None,
-            available=balance.available,
+            available=self.available(asset),
             age_ms=(now_ns - balance.recv_ns) // NS_PER_MS,
         )
 

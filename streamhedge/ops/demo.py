@@ -91,9 +91,11 @@ async def _trade(hedger: Hedger, what: str, value: str, why: str, name: str, say
     except CommandError as error:
         say("refused", str(error))
         return
-    hedge = result.json()["hedge"]
+    hedge = result.hedge
+    when = f" after {hedge.time_to_neutral_ms} ms" if hedge.time_to_neutral_ms is not None else ""
+    reason = f" ({hedge.reason})" if hedge.reason else ""
     say(
-        "neutral" if hedge["status"] in ("hedged", "dust") else "naked",
-        f"{what} {value}: {hedge['status']} {hedge['reason']} in {hedge['time_to_neutral_ms']} ms, "
-        f"position {hedge['position_after']}, naked {hedge['naked_usd']} USD",
+        "neutral" if hedge.status in ("hedged", "dust") else "naked",
+        f"{what} {value}: {hedge.status}{reason}{when}, position {hedge.position_after:f}, "
+        f"naked {hedge.naked_usd:.2f} USD",
     )

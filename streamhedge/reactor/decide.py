@@ -5,11 +5,9 @@ Order per symbol: liquidation ladder, then hedge. A draft that the gate refuses 
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from streamhedge.domain.commands import Level
 from streamhedge.domain.order import Order, Side
-from streamhedge.domain.values import NS_PER_MS, ZERO, divide
+from streamhedge.domain.values import NS_PER_MS, ZERO
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.orders import register
 from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
@@ -74,7 +72,7 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         mark_suspicious=mark.is_suspicious(core.now_ns),
         isolated=isolated,
         wallet=book.wallet(hedge.symbol, instrument.margin_asset),
-        available=available_balance(core, hedge),
+        available=book.available(instrument.margin_asset),
         leverage=book.leverage.get(hedge.symbol, hedge.leverage),
         others=() if isolated and book.quantity(hedge.symbol) != 0 else others,
         trading_state=trading_state(core.state),
@@ -94,30 +92,6 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         cutting=memory.cutting,
         cut_to=memory.cut_to,
     )
-
-
-def available_balance(core: Core, hedge: HedgeParams) -> Decimal:
-    """Return cross wallet plus cross PnL minus initial margin of the cross positions, quote units, at least 0.
-
-    The snapshot's own figure is stale as soon as the mark moves; this one follows it. Open orders are IOC and hold none.
-    """
-    book = core.state.book
-    asset = book.instruments[hedge.symbol].margin_asset
-    balance = book.balances.get(asset)
-    if balance is None:
-        return ZERO
-    free = balance.cross_wallet_balance
-    for held in book.positions.values():
-        instrument = book.instruments.get(held.symbol)
-        mark = book.marks.get(held.symbol)
-        if held.quantity == 0 or held.isolated or instrument is None or mark is None:
-            continue
-        if instrument.margin_asset != asset:
-            continue
-        leverage = book.leverage.get(held.symbol, 1)
-        free += held.quantity * (mark.mark_price - held.entry_price)
-        free -= divide(abs(held.quantity) * mark.mark_price, Decimal(leverage))
-    return max(ZERO, free)
 
 
 def run_rules(core: Core) -> None:

@@ -162,11 +162,20 @@ def _book(common: Common, request: dict[str, Any], name: str | None) -> None:
     else:
         again = " (was booked before; nothing changed)" if answer["duplicate"] else ""
         click.echo(f"float {answer['float_before']} -> {answer['float_after']}{again}")
-        click.echo(
-            f"hedge {hedge['status']} {hedge['reason']}: filled {hedge['filled']} at {hedge['average_price']}, slippage "
-            f"{hedge['slippage_bps']} bp, naked {hedge['naked_usd']} USD, neutral after {hedge['time_to_neutral_ms']} ms"
-        )
+        click.echo(_hedge_text(hedge))
     sys.exit(exit_of_trade(answer))
+
+
+def _hedge_text(hedge: dict[str, Any]) -> str:
+    """Say what became of a trade's hedge; what did not happen is not mentioned."""
+    reason = f" ({hedge['reason']})" if hedge["reason"] else ""
+    parts = [f"hedge {hedge['status']}{reason}"]
+    if hedge["average_price"] is not None:
+        parts.append(f"filled {hedge['filled']} at {hedge['average_price']}, slippage {hedge['slippage_bps']} bp")
+    parts.append(f"naked {hedge['naked_usd']} USD")
+    if hedge["time_to_neutral_ms"] is not None:
+        parts.append(f"neutral after {hedge['time_to_neutral_ms']} ms")
+    return ", ".join(parts)
 
 
 # ---------------------------------------------------------------- states
