@@ -1,0 +1,1 @@
+"""Virtual clock, wire and disk: runs real pumps against real exchanges under a seed, audits them, shrinks what fails."""

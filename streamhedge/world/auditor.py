@@ -1,0 +1,564 @@
+"""The auditor: invariants of FAULTS §3, held against the exchange's truth and what crossed the virtual wire.
+
+It shares no arithmetic with the product: it reads the bytes that were fed and sent, keeps its own books of positions,
+floats and of which orders may still be alive, and compares. What the product says of itself is only ever compared, never
+believed. The first violation stops the world.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+from streamhedge.domain.order import Order
+from streamhedge.reactor.state import State
+from streamhedge.rules.params import Policy
+from streamhedge.runtime.pump import Pump
+from streamhedge.sim.exchange import Exchange
+from streamhedge.world.schedule import Schedule
+
+D = Decimal
+MS = 1_000_000
+S = 1_000 * MS
+ZERO = D(0)
+ENDS = ("FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED")
+STEP = D("0.001")
+UNSURE_CODES = (-1000, -1006, -1007)
+NOT_DONE = ("Service Unavailable.", "Internal error; unable to process your request. Please try again.")
+TRUTH_WITHIN_NS = 45 * S
+"""An audit each 15 s, confirmed a second later, answers that are lost and asked again."""
+EDGES = {
+    "PLANNED": ("SENT", "WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
+    "SENT": ("WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
+    "WORKING": ("FILLED", "ENDED", "ABSENT"),
+    "IN_DOUBT": ("WORKING", "FILLED", "ENDED", "REFUSED", "ABSENT"),
+    "FILLED": (),
+    "ENDED": ("FILLED",),
+    "REFUSED": ("WORKING", "FILLED", "ENDED"),
+    "ABSENT": ("WORKING", "FILLED", "ENDED", "REFUSED"),
+}
+"""The listed edges; out of REFUSED and ABSENT only ghosts come, and they are counted."""
+
+
+class Violation(Exception):
+    """An invariant does not hold."""
+
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+
+
+@dataclass(slots=True)
+class Meant:
+    """An order as it was committed, and what the product has been told of it since."""
+
+    client_id: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    reduce_only: bool
+    purpose: str
+    decided_ns: int
+    sent_ns: int = 0
+    ended: bool = False
+    gave_up: bool = False
+    forgotten_until_ns: int = 0
+    absences: list[int] = field(default_factory=list)
+
+    @property
+    def sign(self) -> int:
+        """+1 buy, -1 sell."""
+        return 1 if self.side == "BUY" else -1
+
+
+class Auditor:
+    """Watches one world from outside."""
+
+    def __init__(self, exchange: Exchange, schedule: Schedule, policy: Policy, instance: str) -> None:
+        self.exchange = exchange
+        self.schedule = schedule
+        self.policy = policy
+        self.limits = policy.limits
+        self.hedge = policy.hedges[0]
+        self.prefix = f"sh-{instance}-"
+        self.window_ns = self.limits.recv_window_ms * MS
+        self.quarantine_ns = self.window_ns + 3 * S
+        self.meant: dict[str, Meant] = {}
+        self.live: dict[str, Meant] = {}
+        self.wired: dict[str, int] = {}
+        self.reached: dict[str, int] = {}
+        self.inputs = 0
+        self.trail: deque[str] = deque(maxlen=50)
+        self.float = ZERO
+        self.halted = ""
+        self.reducing = False
+        self.blind: dict[str, Decimal] = {}
+        self.positions: dict[str, Decimal] = {}
+        self.marks: dict[str, tuple[Decimal, int]] = {}
+        self.clock_was_off_ns = 0
+        self._trade_seen = 0
+        self._private: dict[int, int] = {}
+        self._blind_from_ns: int | None = 0
+        self._asked: dict[str, int] = {}
+        self._half: dict[str, str] = {}
+        self._snapshot_asked_ns = 0
+        self._lag_ms = 0
+        self._status: dict[str, str] = {}
+        self._versions: dict[str, int] = {}
+        self._wrong_since: dict[str, int] = {}
+        self._commits: deque[int] = deque()
+        self._raises: deque[int] = deque()
+
+    def count(self, what: str) -> None:
+        """Count something that really happened."""
+        self.reached[what] = self.reached.get(what, 0) + 1
+
+    def note(self, text: str) -> None:
+        """Put one line on the trail."""
+        self.trail.append(f"{(self.schedule.now_ns // MS) % 100_000_000 / 1000:.3f} {text}")
+
+    # ------------------------------------------------------------ runs
+
+    def started(self, state: State, *, floats: Decimal, lost: list[str], power: bool) -> None:
+        """A run begins on what the ledger still holds."""
+        now_ns = self.schedule.now_ns
+        self.float = floats
+        self._private.clear()
+        self._blind_from_ns = now_ns
+        self._half.clear()
+        self._asked.clear()
+        self._snapshot_asked_ns = 0
+        self._versions.clear()
+        self._wrong_since.clear()
+        self._status = {name: order.status.value for name, order in state.orders.items()}
+        self._lag_ms = 0
+        self.marks.clear()
+        if self.halted == "store" or (power and self.halted == "rival"):
+            self.halted = ""
+        for name in lost:
+            meant = self.meant.get(name)
+            if meant is not None and not meant.forgotten_until_ns:
+                meant.forgotten_until_ns = (meant.sent_ns or meant.decided_ns) + self.quarantine_ns
+        if self.live:
+            self.count("restart with an order that may be alive")
+        for meant in self.live.values():
+            known = meant.client_id in state.orders or meant.forgotten_until_ns
+            if not known:
+                raise Violation("4", f"{meant.client_id} may be alive and the new run does not know it")
+
+    # ------------------------------------------------------------ what is fed
+
+    def heard(self, source: str, payload: bytes) -> None:
+        """Read an input before the product does."""
+        self.inputs += 1
+        if source == "tick":
+            self._lag_ms = json.loads(payload)["lag_ms"]
+            return
+        if source == "market":
+            self._heard_market(payload)
+            return
+        self.note(f"> {source} {payload[:230].decode('utf-8', 'replace')}")
+        reader = getattr(self, f"_heard_{source}", None)
+        if reader is not None:
+            try:
+                fields = json.loads(payload)
+            except ValueError:
+                self._untrusted("a frame nobody can read")
+                return
+            reader(fields)
+
+    def _heard_market(self, payload: bytes) -> None:
+        fields = json.loads(payload, parse_float=D)
+        data = fields.get("data", {}) if isinstance(fields, dict) else {}
+        if isinstance(data, dict) and data.get("e") == "markPriceUpdate":
+            self.marks[data["s"]] = (D(data["p"]), self.schedule.now_ns)
+
+    def _heard_private(self, fields: dict[str, Any]) -> None:
+        if fields.get("e") == "listenKeyExpired":
+            self._private.clear()
+            self._untrusted("the listen key expired")
+        elif fields.get("e") == "BRAND_NEW_EVENT":
+            self._untrusted("an event nobody knows")
+        elif fields.get("e") == "ORDER_TRADE_UPDATE":
+            order = fields["o"]
+            name = order["c"]
+            if order["X"] in ENDS:
+                self._end(name)
+            if name.startswith("sh-") and not name.startswith(self.prefix):
+                self.halted = self.halted or "rival"
+
+    def _untrusted(self, why: str) -> None:
+        self._blind_from_ns = self.schedule.now_ns
+        self._snapshot_asked_ns = 0
+
+    def _heard_conn(self, fields: dict[str, Any]) -> None:
+        if fields["stream"] != "private":
+            return
+        if fields["state"] == "open":
+            if not self._private:
+                self._untrusted("a new private stream")
+            self._private[fields["connection"]] = self.schedule.now_ns
+        else:
+            self._private.pop(fields["connection"], None)
+
+    def _heard_clock(self, fields: dict[str, Any]) -> None:
+        self._untrusted("a clock gap")
+
+    def _heard_trade(self, fields: dict[str, Any]) -> None:
+        self.float += D(fields["quantity"])
+
+    def _heard_verb(self, fields: dict[str, Any]) -> None:
+        if fields["kind"] == "halt":
+            self.halted = "verb"
+        elif fields["kind"] == "reduce":
+            self.reducing = True
+        elif fields["kind"] == "resume" and fields["symbol"] is None:
+            self.halted, self.reducing = "", False
+
+    def _heard_store(self, fields: dict[str, Any]) -> None:
+        self.halted = self.halted or "store"
+
+    def _heard_void(self, fields: dict[str, Any]) -> None:
+        self.count("voided")
+        meant = self.meant[fields["client_order_id"]]
+        if meant.sent_ns:
+            raise Violation("4", f"{meant.client_id} left and is called void")
+        self._end(meant.client_id)
+
+    def _heard_rest(self, fields: dict[str, Any]) -> None:
+        name = fields["request"]["client_order_id"]
+        if fields["request"]["label"] != "order" or name not in self.meant:
+            return
+        if self._is_end(name, fields):
+            self._end(name)
+        else:
+            self.count("answer that proves nothing")
+
+    @staticmethod
+    def _is_end(name: str, fields: dict[str, Any]) -> bool:
+        """Tell whether an answer says for certain that the order is over (BINANCE_USDM §5)."""
+        status = fields["status"]
+        if status is None:
+            return fields["sent"] is False
+        try:
+            body = json.loads(fields["body"] or "{}")
+        except (ValueError, TypeError):
+            body = {}
+        code, text = body.get("code", 0), body.get("msg", "")
+        if status == 200:
+            return body.get("clientOrderId") == name and body.get("status") in ENDS
+        if code in UNSURE_CODES or "unknown" in text.lower():
+            return False
+        if status == 503:
+            return code == -1008 or text in NOT_DONE
+        return status in (403, 404, 418, 429) or (400 <= status < 500 and status != 408 and code < 0)
+
+    def _heard_wsapi(self, fields: dict[str, Any]) -> None:
+        kind, _, rest = str(fields.get("id")).partition("-")
+        if kind == "ord":
+            self._heard_status(rest.rpartition("-")[0], fields)
+        elif kind in ("pos", "bal") and fields.get("status") == 200:
+            if self._half.get(rest, kind) == kind:
+                self._half[rest] = kind
+            elif self._asked.get(rest, 0) >= (self._blind_from_ns or 0) and self._private:
+                self._snapshot_asked_ns = max(self._snapshot_asked_ns, self._asked[rest])
+
+    def _heard_status(self, name: str, fields: dict[str, Any]) -> None:
+        meant = self.meant.get(name)
+        if meant is None:
+            return
+        if fields.get("status") == 200:
+            if fields["result"].get("status") in ENDS:
+                self._end(name)
+        elif fields.get("error", {}).get("code") == -2013:
+            meant.absences.append(self.schedule.now_ns)
+
+    def _end(self, name: str) -> None:
+        meant = self.live.pop(name, None)
+        if meant is not None:
+            meant.ended = True
+
+    # ------------------------------------------------------------ what is decided and sent
+
+    def committed(self, order: Order) -> None:
+        """Judge an intent at the moment its row is durable."""
+        now_ns = self.schedule.now_ns
+        name = order.client_order_id
+        self.note(
+            f"< {order.side.value} {order.quantity} @ {order.price} ro={order.reduce_only} {name}: {order.reason}"
+        )
+        for other in [m for m in self.live.values() if m.forgotten_until_ns and now_ns >= m.forgotten_until_ns]:
+            self._end(other.client_id)
+        meant = Meant(
+            client_id=name,
+            symbol=order.symbol,
+            side=order.side.value,
+            quantity=order.quantity,
+            reduce_only=order.reduce_only,
+            purpose=order.purpose.value,
+            decided_ns=now_ns,
+        )
+        if name in self.meant:
+            raise Violation("4", f"{name} was decided before")
+        self._check_state(meant)
+        self._check_alive(meant)
+        self._check_data(meant)
+        self._check_limits(meant, order.price)
+        self._check_direction(meant)
+        self.meant[name] = self.live[name] = meant
+        self.count(f"{meant.purpose} {'reduces' if meant.reduce_only else 'raises'}")
+
+    def _check_state(self, meant: Meant) -> None:
+        if self.halted and meant.purpose != "flatten":
+            raise Violation("17" if self.halted == "rival" else "5", f"{meant.client_id} while halted ({self.halted})")
+        if self.reducing and not meant.reduce_only:
+            raise Violation("5", f"{meant.client_id} raises while REDUCING")
+
+    def _check_alive(self, meant: Meant) -> None:
+        others = [other for other in self.live.values() if other.symbol == meant.symbol]
+        for other in [other for other in others if self._is_absent(other)]:
+            # Given up in this very step, by the whole rule; its end is seen when the step is over.
+            self._give_up(other)
+            others.remove(other)
+        if not others:
+            return
+        names = ", ".join(other.client_id for other in others)
+        ladder = meant.purpose == "ladder" and meant.reduce_only and len(others) == 1 and not others[0].reduce_only
+        if not ladder:
+            raise Violation("3", f"{meant.client_id} while {names} may be alive")
+        self.count("ladder beside an order in doubt")
+
+    def _check_data(self, meant: Meant) -> None:
+        mark = self.marks.get(meant.symbol)
+        now_ns = self.schedule.now_ns
+        if mark is None:
+            raise Violation("12", f"{meant.client_id} without a mark")
+        oldest = 10 * S if meant.reduce_only else self.limits.stale_after_ms * MS
+        if meant.purpose != "flatten" and now_ns - mark[1] > oldest:
+            raise Violation("12", f"{meant.client_id} on a mark {(now_ns - mark[1]) // MS} ms old")
+        if meant.reduce_only:
+            return
+        if self._lag_ms > self.limits.receive_lag_ms:
+            raise Violation("12", f"{meant.client_id} raises {self._lag_ms} ms late")
+        if not self._private or not self._snapshot_asked_ns:
+            raise Violation("5", f"{meant.client_id} raises without a proven private stream")
+
+    def _check_limits(self, meant: Meant, price: Decimal | None) -> None:
+        now_ns, name = self.schedule.now_ns, meant.client_id
+        mark = self.marks[meant.symbol][0]
+        if not 0 < meant.quantity <= self.hedge.max_order_quantity or meant.quantity % STEP != 0:
+            raise Violation("6", f"{name}: quantity {meant.quantity}")
+        if meant.quantity * mark > self.limits.max_order_notional:
+            raise Violation("6", f"{name}: notional {meant.quantity * mark}")
+        if price is None and not meant.reduce_only:
+            raise Violation("6", f"{name} raises at any price")
+        if price is not None and abs(price - mark) > self.limits.price_collar * mark:
+            raise Violation("6", f"{name}: {price} is outside the collar of {mark}")
+        self._commits.append(now_ns)
+        while self._commits[0] < now_ns - 60 * S:
+            self._commits.popleft()
+        most = self.limits.max_intents_per_symbol_per_minute
+        if len(self._commits) > 2 * most + 1:
+            raise Violation("23", f"{len(self._commits)} intents in a minute")
+
+    def _check_direction(self, meant: Meant) -> None:
+        """Worst cases of this order, and of those that may be alive, at the venue."""
+        symbol, name = meant.symbol, meant.client_id
+        held = self.exchange.account.position(symbol).amount
+        blind = self.blind.get(symbol, ZERO)
+        cap = min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
+        if not meant.reduce_only:
+            if meant.side != "SELL":
+                raise Violation("7", f"{name} opens a long")
+            coming = sum((self.unfilled(other) for other in self.live.values() if not other.reduce_only), ZERO)
+            worst = -held + coming + meant.quantity
+            if worst > cap + blind:
+                raise Violation("9", f"{name}: the short could reach {worst}, {cap} is wanted ({blind} unseen)")
+            return
+        if meant.side == "BUY" and held - blind >= 0:
+            raise Violation("7", f"{name} buys with {held} held")
+        if meant.side == "SELL" and held + blind <= 0:
+            raise Violation("7", f"{name} sells reduce-only with {held} held")
+        if meant.purpose == "hedge" and meant.side == "BUY" and -held - meant.quantity < cap - blind - STEP:
+            raise Violation("8", f"{name} buys {meant.quantity} with {held} held and {cap} wanted short")
+
+    def unfilled(self, meant: Meant) -> Decimal:
+        """Return how much of an order may still execute at the venue."""
+        order = self.exchange.engine.find(meant.symbol, {"origClientOrderId": meant.client_id})
+        if order is None:
+            return meant.quantity
+        return order.left if order.open else ZERO
+
+    def order_sent(self, query: str) -> None:
+        """Judge an order whose first byte leaves."""
+        now_ns = self.schedule.now_ns
+        said = dict(parse_qsl(query))
+        name = said["newClientOrderId"]
+        meant = self.meant.get(name)
+        self.note(f"wire POST {name}")
+        if meant is None:
+            raise Violation("4", f"{name} is on the wire without a row")
+        self.wired[name] = self.wired.get(name, 0) + 1
+        if self.wired[name] > 1:
+            raise Violation("4", f"{name} is on the wire {self.wired[name]} times")
+        meant.sent_ns = now_ns
+        if now_ns - meant.decided_ns > 200 * MS:
+            raise Violation("14", f"{name} leaves {(now_ns - meant.decided_ns) // MS} ms after its decision")
+        words = (said["symbol"], said["side"], D(said["quantity"]), said.get("reduceOnly", "false") == "true")
+        if words != (meant.symbol, meant.side, meant.quantity, meant.reduce_only):
+            raise Violation("4", f"{name} on the wire is {words}, the row says {meant}")
+
+    def asked(self, text: str) -> None:
+        """Note when a snapshot was asked."""
+        fields = json.loads(text)
+        kind, _, rest = str(fields.get("id")).partition("-")
+        if kind == "pos":
+            self._asked[rest] = self.schedule.now_ns
+
+    def weight_used(self) -> None:
+        """Hold the budget: half of the venue's, always."""
+        weight = self.exchange.limits.weight
+        if weight > 1_200:
+            raise Violation("13", f"{weight} of 2400 request weight in a minute")
+
+    # ------------------------------------------------------------ what is
+
+    def venue_moved(self) -> None:
+        """Take the venue's new trades into the auditor's own positions."""
+        fresh = []
+        for trade in reversed(self.exchange.engine.trades):
+            if trade.trade_id <= self._trade_seen:
+                break
+            fresh.append(trade)
+        for trade in reversed(fresh):
+            self._trade_seen = trade.trade_id
+            symbol, signed = trade.order.symbol, trade.order.sign * trade.quantity
+            before = self.positions.get(symbol, ZERO)
+            after = self.positions[symbol] = before + signed
+            name = trade.order.client_id
+            self.note(f"venue {name} {signed:+f} {symbol}: {before} → {after}")
+            meant = self.meant.get(name)
+            if meant is None or meant.ended:
+                self.blind[symbol] = self.blind.get(symbol, ZERO) + trade.quantity
+                if meant is not None and meant.gave_up:
+                    self.count("fill after we gave it up")
+            if meant is not None:
+                self._own_fill(meant, before, after)
+        for symbol, held in self.positions.items():
+            if held != self.exchange.account.position(symbol).amount:
+                raise Violation("11", f"{symbol}: fills lead to {held}, the venue holds otherwise")
+
+    def _own_fill(self, meant: Meant, before: Decimal, after: Decimal) -> None:
+        if before * after < 0:
+            raise Violation("7", f"{meant.client_id} took the position through zero: {before} → {after}")
+        if meant.reduce_only and abs(after) >= abs(before):
+            raise Violation("7", f"{meant.client_id} was to reduce: {before} → {after}")
+
+    def settled(self, pump: Pump) -> None:
+        """Judge the product's state after an input."""
+        state = pump.reactor.state
+        if sum(state.floats.values(), ZERO) != self.float:
+            raise Violation("F1", f"the float is {self.float}, the product counts {dict(state.floats)}")
+        self._check_edges(state)
+        for held in state.book.positions.values():
+            key = f"{held.symbol}|{held.position_side.value}"
+            if held.version_ms < self._versions.get(key, 0):
+                raise Violation("2", f"{key}: version fell from {self._versions[key]} to {held.version_ms}")
+            self._versions[key] = held.version_ms
+        self._check_truth(state)
+
+    def _check_edges(self, state: State) -> None:
+        for name in [*state.open_ids, *[n for n, s in self._status.items() if s in OPEN and n not in state.open_ids]]:
+            order = state.orders.get(name)  # type: ignore[call-overload]
+            if order is None:
+                raise Violation("10", f"{name} was open and is forgotten")
+            was, now = self._status.get(name), order.status.value
+            if was == now:
+                continue
+            self._status[name] = now
+            if was is None:
+                continue
+            self.count(f"{was}>{now}")
+            if now not in EDGES[was]:
+                raise Violation("10", f"{name}: {was} → {now}")
+            self._check_end(name, now)
+        for name in [n for n, s in self._status.items() if s not in OPEN]:
+            order = state.orders.get(name)  # type: ignore[call-overload]
+            if order is None:
+                del self._status[name]
+            elif order.status.value != self._status[name]:
+                self.count(f"{self._status[name]}>{order.status.value}")
+                if order.status.value not in EDGES[self._status[name]]:
+                    raise Violation("10", f"{name}: {self._status[name]} → {order.status.value}")
+                self._status[name] = order.status.value
+
+    def _check_end(self, name: str, now: str) -> None:
+        meant = self.meant.get(name)
+        if meant is None or now in OPEN:
+            return
+        if now != "ABSENT":
+            if not meant.ended:
+                raise Violation("UR", f"{name} is called {now}, and nothing that was said proves it")
+            return
+        if not meant.gave_up and not self._is_absent(meant):
+            raise Violation("UR", f"{name} is given up on {len(meant.absences)} absences")
+        self._give_up(meant)
+
+    def _give_up(self, meant: Meant) -> None:
+        self._end(meant.client_id)
+        meant.gave_up = True
+
+    def _is_absent(self, meant: Meant) -> bool:
+        """Tell whether the whole absence rule holds: two answers a second apart and a snapshot, all from after Tq."""
+        from_ns = (meant.sent_ns or meant.decided_ns) + self.quarantine_ns
+        counted = [at_ns for at_ns in meant.absences if at_ns >= from_ns]
+        apart = bool(counted) and counted[-1] - counted[0] >= S
+        return apart and self._snapshot_asked_ns >= from_ns
+
+    def _check_truth(self, state: State) -> None:
+        now_ns = self.schedule.now_ns
+        for symbol, held in self.positions.items():
+            ours = state.book.quantity(symbol)  # type: ignore[arg-type]
+            if ours == held:
+                self._wrong_since.pop(symbol, None)
+                self.blind[symbol] = ZERO
+                continue
+            since = self._wrong_since.setdefault(symbol, now_ns)
+            if state.book_status.value != "LIVE":
+                self._wrong_since[symbol] = now_ns
+            elif now_ns - since > TRUTH_WITHIN_NS:
+                raise Violation("1", f"{symbol}: the book says {ours}, the venue {held}, for {(now_ns - since) // S} s")
+
+    def fault_seen(self) -> None:
+        """A fault just hit: what is wrong now is wrong since now."""
+        for symbol in self._wrong_since:
+            self._wrong_since[symbol] = self.schedule.now_ns
+
+    # ------------------------------------------------------------ the end
+
+    def naked(self) -> tuple[Decimal, Decimal]:
+        """Return (naked exposure, what may stay) in quote units, by the auditor's own books."""
+        symbol = self.hedge.symbol
+        mark = self.exchange.contracts[symbol].mark
+        wanted = max(
+            ZERO, min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
+        )
+        held = self.exchange.account.position(symbol).amount
+        return abs(wanted + held) * mark, max(self.hedge.band, STEP * mark, D(51))
+
+    def books_agree(self, filled: dict[str, Decimal]) -> None:
+        """Hold the ledger's fills against the venue's, order by order."""
+        for name, meant in self.meant.items():
+            if meant.forgotten_until_ns:
+                continue
+            order = self.exchange.engine.find(meant.symbol, {"origClientOrderId": name})
+            really = order.filled if order is not None else ZERO
+            if filled.get(name, ZERO) != really:
+                raise Violation("11", f"{name} filled {really}, the ledger says {filled.get(name)}")
+
+
+OPEN = ("PLANNED", "SENT", "WORKING", "IN_DOUBT")

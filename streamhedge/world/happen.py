@@ -1,0 +1,190 @@
+"""How each kind of happening is done to a world: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from streamhedge.domain.events import FloatTradeKind
+from streamhedge.sim.market import graded
+from streamhedge.sim.refusals import Refusal
+from streamhedge.world.wire import MS
+
+if TYPE_CHECKING:
+    from streamhedge.world.world import World
+
+D = Decimal
+BTCUSDT = "BTCUSDT"
+Apply = Callable[["World", str, str], None]
+
+
+def _float_trade(world: World, kind: str, value: str) -> None:
+    sign = 1 if kind in ("buy", "deposit") else -1
+    if world.auditor.float + sign * D(value) < 0:
+        return
+    world.book(FloatTradeKind(kind), sign * D(value))
+
+
+def _again(world: World, kind: str, value: str) -> None:
+    """The last trade is submitted once more; the ledger must say that it stands there."""
+    held = world.ledger.float_trades()
+    if held and world.ledger.record_float_trade(held[-1]):
+        raise AssertionError("a float trade was booked twice")
+
+
+def _verb(world: World, kind: str, value: str) -> None:
+    """Halt or reduce for so many seconds; the operator resumes."""
+    world.verb(kind)
+    world.schedule.after(int(value) * 1_000 * MS, lambda: world.verb("resume"))
+    if kind == "flatten":
+        world.schedule.after(int(value) * 1_000 * MS, lambda: world.verb("resume", BTCUSDT))
+
+
+def _external(world: World, kind: str, value: str) -> None:
+    symbol = "ETHUSDT" if kind == "external-eth" else BTCUSDT
+    try:
+        world.exchange.engine.external(symbol, D(value), world.schedule.now_ms)
+    except Refusal:
+        return
+
+
+def _rival(world: World, kind: str, value: str) -> None:
+    """Another streamhedge trades the account."""
+    engine = world.exchange.engine
+    name = f"sh-feedbeef-1-{world.schedule.now_ms % 1_000_000:06d}"
+    words = {"symbol": BTCUSDT, "side": "BUY" if D(value) > 0 else "SELL", "type": "MARKET"}
+    try:
+        engine.place({**words, "quantity": f"{abs(D(value)):f}", "newClientOrderId": name}, world.schedule.now_ms)
+    except Refusal:
+        return
+
+
+def _transfer(world: World, kind: str, value: str) -> None:
+    if world.exchange.account.wallet + D(value) > 0:
+        reason = "DEPOSIT" if D(value) > 0 else "WITHDRAW"
+        world.exchange.engine.transfer(D(value), reason, world.schedule.now_ms)
+
+
+def _leverage(world: World, kind: str, value: str) -> None:
+    """Somebody sets another leverage, and sets it back."""
+    _set_leverage(world, int(value))
+    world.schedule.after(10_000 * MS, lambda: _set_leverage(world, world.options.leverage))
+
+
+def _set_leverage(world: World, leverage: int) -> None:
+    now_ms = world.schedule.now_ms
+    world.exchange.account.position(BTCUSDT).leverage = leverage
+    row = {"s": BTCUSDT, "l": leverage}
+    world.exchange.emit({"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, "ac": row})
+    world.wire.flush()
+
+
+def _ramp(world: World, kind: str, value: str) -> None:
+    permille, _, seconds = value.partition(" ")
+    elapsed_ms = world.schedule.now_ms - world.exchange.start_ms
+    world.tape.ramp(elapsed_ms, int(seconds or "0") * 1_000, int(permille))
+
+
+def _fault(world: World, kind: str, value: str) -> None:
+    world.exchange.faults.arm(f"{kind}={value}", world.exchange.now_ms)
+
+
+def _switch(world: World, kind: str, value: str) -> None:
+    """A fault that stays for so many seconds."""
+    said, _, seconds = value.partition(" ")
+    world.exchange.faults.arm(f"{kind}={said}*0", world.exchange.now_ms)
+
+    def back() -> None:
+        world.exchange.faults.disarm(kind)
+        world.exchange.streams.silent_symbol = ""
+
+    world.schedule.after(int(seconds) * 1_000 * MS, back)
+
+
+def _wire(world: World, kind: str, value: str) -> None:
+    world.wire.arm(kind, int(value))
+
+
+def _net_down(world: World, kind: str, value: str) -> None:
+    """Every connection breaks and none can be made for so many seconds."""
+    world.wire.refusing_until_ns = world.schedule.now_ns + int(value) * 1_000 * MS
+    world.exchange.streams.drop()
+    world.exchange.drop_ws_api = True
+
+
+def _contract(world: World, kind: str, value: str) -> None:
+    status, _, seconds = value.partition(" ")
+    exchange = world.exchange
+    exchange.change_contract(BTCUSDT, world.schedule.now_ms, status=status)
+
+    def back() -> None:
+        exchange.change_contract(BTCUSDT, world.schedule.now_ms, status="TRADING")
+        world.wire.flush()
+
+    world.schedule.after(int(seconds) * 1_000 * MS, back)
+
+
+def _brackets(world: World, kind: str, value: str) -> None:
+    rows = [(D(300_000), D("0.005"), 150), (D(3_000_000), D("0.01"), 75), (D(1_800_000_000), D("0.05"), 10)]
+    world.exchange.change_contract(BTCUSDT, world.schedule.now_ms, brackets=graded(rows))
+
+
+def _kill(world: World, kind: str, value: str) -> None:
+    point, _, down_ms = value.partition(" ")
+    process = world.process
+    if process is None:
+        return
+    world.down_ms = int(down_ms)
+    world.power = kind == "power"
+    if point == "now":
+        world.kill(point)
+    else:
+        process.kill_at = point
+
+
+def _stop(world: World, kind: str, value: str) -> None:
+    """The process is stopped for so many milliseconds (SIGSTOP, a suspended machine), then continued."""
+    process = world.process
+    if process is None or process.suspended:
+        return
+    process.suspended = True
+    first = world.chance.randrange(2) == 0
+
+    def go_on() -> None:
+        if process.alive and process.suspended:
+            process.resume(int(value) * MS, frames_first=first)
+
+    world.schedule.after(int(value) * MS, go_on)
+
+
+def _stall(world: World, kind: str, value: str) -> None:
+    if world.process is not None:
+        world.process.hands.stall_ms = int(value)
+
+
+def _ledger_fails(world: World, kind: str, value: str) -> None:
+    world.ledger.fail(int(value))
+
+
+def _journal_fails(world: World, kind: str, value: str) -> None:
+    if world.process is not None:
+        world.process.journal.failing = 1
+
+
+APPLY: dict[str, Apply] = {
+    **dict.fromkeys(("buy", "sell", "deposit", "withdraw"), _float_trade),
+    **dict.fromkeys(("halt", "reduce", "flatten"), _verb),
+    **dict.fromkeys(("external", "external-eth"), _external),
+    **dict.fromkeys(("jump", "crash"), _ramp),
+    **dict.fromkeys(("S1", "S3", "S7", "S8", "U2", "U3", "U5", "U6", "U8", "U9"), _fault),
+    **dict.fromkeys(("O1", "O3", "O5", "O6", "O7", "O14", "O15", "A5", "M3"), _fault),
+    **dict.fromkeys(("S2", "S10", "C1", "M1"), _switch),
+    **dict.fromkeys(("order-lost", "order-slow", "order-refused", "order-answer-lost", "order-answer-slow"), _wire),
+    **dict.fromkeys(("call-lost", "call-answer-lost", "ask-lost", "ask-answer-lost", "ask-answer-slow"), _wire),
+    **dict.fromkeys(("frame-lost", "frame-slow"), _wire),
+    **dict.fromkeys(("kill", "power"), _kill),
+    **{"again": _again, "rival": _rival, "transfer": _transfer, "leverage": _leverage, "net-down": _net_down},
+    **{"contract": _contract, "brackets": _brackets, "stop": _stop, "stall": _stall},
+    **{"ledger-fails": _ledger_fails, "journal-fails": _journal_fails},
+}

@@ -1,0 +1,38 @@
+"""Virtual time: what will happen, in order. Two things at one moment happen in the order they were planned."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+Action = Callable[[], None]
+
+
+class Schedule:
+    """A clock that stands still until the next thing happens."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.now_ns = start_ns
+        self._later: list[tuple[int, int, Action]] = []
+        self._planned = 0
+
+    @property
+    def now_ms(self) -> int:
+        """The time in milliseconds."""
+        return self.now_ns // 1_000_000
+
+    def at(self, at_ns: int, action: Action) -> None:
+        """Plan something for a moment; one that has passed means now."""
+        self._planned += 1
+        heapq.heappush(self._later, (max(at_ns, self.now_ns), self._planned, action))
+
+    def after(self, delay_ns: int, action: Action) -> None:
+        """Plan something for a while from now."""
+        self.at(self.now_ns + delay_ns, action)
+
+    def run_until(self, until_ns: int) -> None:
+        """Let everything happen that is planned before a moment, and move the clock there."""
+        while self._later and self._later[0][0] < until_ns:
+            self.now_ns, _, action = heapq.heappop(self._later)
+            action()
+        self.now_ns = max(self.now_ns, until_ns)

@@ -1,0 +1,40 @@
+"""A price that the world moves: a seeded walk, and ramps on top of it that happenings begin."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+from streamhedge.sim.tapes import Tape
+
+D = Decimal
+EIGHT = D("0.00000001")
+MILLIONTH = D("0.000001")
+START = D(67_000)
+
+
+class MovedTape(Tape):
+    """A walk times a factor; a ramp moves the factor by so many permille over so many milliseconds."""
+
+    def __init__(self, seed: int, length_ms: int, step_millionths: int) -> None:
+        chance = random.Random(f"tape-{seed}")
+        times, prices, price = [0], [START], START
+        while times[-1] < length_ms:
+            times.append(times[-1] + 1_000)
+            move = chance.randint(-step_millionths, step_millionths)
+            price = max(D(1_000), price * (1 + move * MILLIONTH)).quantize(D("0.01"))
+            prices.append(price)
+        super().__init__("world", times, prices)
+        self.ramps: list[tuple[int, int, Decimal]] = []
+
+    def ramp(self, at_ms: int, over_ms: int, permille: int) -> None:
+        """Begin a ramp at a moment of the tape."""
+        self.ramps.append((at_ms, max(1, over_ms), D(permille) / 1_000))
+
+    def price_at(self, elapsed_ms: int) -> Decimal:
+        """Return the price after that much tape time."""
+        price = super().price_at(elapsed_ms)
+        for at_ms, over_ms, share in self.ramps:
+            if elapsed_ms > at_ms:
+                price *= 1 + share * min(over_ms, elapsed_ms - at_ms) / over_ms
+        return price.quantize(EIGHT)

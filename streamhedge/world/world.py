@@ -1,0 +1,443 @@
+"""One world: a real exchange, a real product over virtual time, wire and disk, and everything that befalls them.
+
+First a phase under faults, in which safety must hold after every step; then all faults are healed, and the product must
+come back to its hedge within a bound and stay there. The same case gives the same run, byte for byte.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+import orjson
+
+from streamhedge.domain.canonical import to_plain
+from streamhedge.domain.commands import Reaction
+from streamhedge.domain.events import FloatTrade, FloatTradeKind
+from streamhedge.domain.order import Order
+from streamhedge.domain.values import Asset, TradeId
+from streamhedge.errors import StoreError
+from streamhedge.reactor.state import State
+from streamhedge.rules.params import Policy
+from streamhedge.runtime.replay import replay_lines
+from streamhedge.sim.access import Keys
+from streamhedge.sim.exchange import Exchange, Settings
+from streamhedge.store.journal import Line
+from streamhedge.wire.signing import signer_of
+from streamhedge.world.auditor import Auditor, Violation
+from streamhedge.world.disk import VirtualLedger
+from streamhedge.world.happen import APPLY
+from streamhedge.world.process import QUIET_TICK_NS, TICK_NS, Process
+from streamhedge.world.schedule import Schedule
+from streamhedge.world.script import BTCUSDT, Case, Happening
+from streamhedge.world.tape import MovedTape
+from streamhedge.world.wire import MS, Wire
+
+D = Decimal
+S = 1_000 * MS
+START_MS = 1_795_161_600_000 + 1
+"""A millisecond past a settlement."""
+INSTANCE = "0f0f0f0f"
+API_KEY, API_SECRET = "k" * 64, "s" * 64
+OPERATOR_EVERY_NS = 5 * S
+OPERATOR_WAITS_NS = 20 * S
+HEALED_WITHIN_NS = 90 * S
+STEADY_NS = 30 * S
+MARK_NS = 1_000 * MS
+
+
+class Recover(Protocol):
+    """Start-up: from the ledger to the state a run begins with."""
+
+    def __call__(self, ledger: Any, policy: Policy, *, epoch: int, now_ns: int, boot: str, shadow: bool) -> State:
+        """Return the state."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a world."""
+
+    case: Case
+    violation: Violation | None
+    events: int
+    virtual_ms: int
+    fired: dict[str, int]
+    trail: list[str]
+    lines: list[Line] = field(default_factory=list)
+
+
+class World:
+    """One world, built and not yet run."""
+
+    def __init__(self, case: Case, recover: Recover) -> None:
+        self.case = case
+        self.options = options = case.options
+        self.recover = recover
+        self.policy = options.policy()
+        self.schedule = Schedule(START_MS * MS)
+        self.chance = random.Random(f"process-{options.seed}")
+        length_ms = options.length_ms + (HEALED_WITHIN_NS + STEADY_NS) // MS + 60_000
+        self.tape = MovedTape(options.seed, length_ms, options.step_millionths)
+        settings = Settings(
+            self.tape,
+            Keys(API_KEY, API_SECRET),
+            wallet=D(options.wallet),
+            seed=options.seed,
+            funding_every_ms=options.funding_every_ms,
+        )
+        self.exchange = Exchange(settings, START_MS)
+        self.auditor = Auditor(self.exchange, self.schedule, self.policy, INSTANCE)
+        self.ledger = VirtualLedger(INSTANCE, self._committed)
+        self.ledger.gate = self._gate
+        self.wire = Wire(
+            self.exchange, self.schedule, options.seed, options.latency_ms, self, self.policy.limits.request_timeout_ms
+        )
+        self.signer = signer_of(API_SECRET)
+        self.process: Process | None = None
+        self.boot = 0
+        self.down_ms = 0
+        self.power = False
+        self.healing = False
+        self.lines: list[Line] = []
+        self.busy_until_ns = 0
+        self._lost_known = 0
+        self._trades = 0
+        self._blocked_since_ns: int | None = None
+        self._violation: Violation | None = None
+
+    # ------------------------------------------------------------ taps
+
+    def order_sent(self, query: str) -> None:
+        """An order's first byte leaves."""
+        self._judge(lambda: self.auditor.order_sent(query))
+
+    def asked(self, text: str) -> None:
+        """A frame leaves for the WebSocket API."""
+        self.auditor.asked(text)
+
+    def weight_used(self) -> None:
+        """A request reached the venue."""
+        self._judge(self.auditor.weight_used)
+        self._judge(self.auditor.venue_moved)
+
+    def _committed(self, order: Order) -> None:
+        self._judge(lambda: self.auditor.committed(order))
+
+    def _gate(self, point: str) -> None:
+        if self.process is not None:
+            self.process.reached(point)
+
+    def _judge(self, check: Callable[[], None]) -> None:
+        """Keep the first violation; it ends the world after this step."""
+        if self._violation is None:
+            try:
+                check()
+            except Violation as violation:
+                self._violation = violation
+
+    # ------------------------------------------------------------ runs of the product
+
+    def start(self) -> None:
+        """Begin a run on what the ledger holds."""
+        now_ns = self.schedule.now_ns
+        ledger, boot = self.ledger, f"boot-{self.boot}"
+        epoch = ledger.open_epoch(started_ms=self.schedule.now_ms, boot_id=boot)
+        fresh = not ledger.float_trades()
+        state = self.recover(ledger, self.policy, epoch=epoch, now_ns=now_ns, boot=boot, shadow=False)
+        floats = sum((trade.quantity for trade in ledger.float_trades()), D(0))
+        lost = ledger.lost_ids[self._lost_known :]
+        self._lost_known = len(ledger.lost_ids)
+        self._judge(lambda: self.auditor.started(state, floats=floats, lost=lost, power=self.power))
+        self.power = False
+        self.process = process = Process(
+            state=state,
+            policy=self.policy,
+            symbols=[BTCUSDT],
+            ledger=ledger,
+            wire=self.wire,
+            api_key=API_KEY,
+            signer=self.signer,
+            chance=self.chance,
+            keep=self.options.keep,
+            observers=(self._observe,),
+            heard=lambda source, payload: self._judge(lambda: self.auditor.heard(source, payload)),
+            settled=self._settled,
+            died=self._died,
+            failed=self._failed,
+        )
+        self.auditor.note(f"epoch {epoch} begins")
+        if fresh:
+            self.book(FloatTradeKind.SET, D(self.options.initial))
+        else:
+            process.feed("tick", b'{"lag_ms":0}')
+        self._tick(process)
+
+    def _tick(self, process: Process) -> None:
+        """Let a run's clock go, fast while something is under way, slower in quiet times."""
+        if not process.alive:
+            return
+        if not process.suspended:
+            process.tick(0)
+        self.schedule.after(QUIET_TICK_NS if self.quiet else TICK_NS, lambda: self._tick(process))
+
+    @property
+    def quiet(self) -> bool:
+        """True while nothing is under way anywhere."""
+        now_ns = self.schedule.now_ns
+        still = self.process is not None and self.process.alive and self.process.quiet
+        return still and not self.healing and self.wire.in_flight == 0 and now_ns >= self.busy_until_ns
+
+    def kill(self, why: str) -> None:
+        """End the run as SIGKILL does, and begin another after a while."""
+        process = self.process
+        if process is None:
+            return
+        process.alive = False
+        self._died(why)
+
+    def _died(self, why: str) -> None:
+        process, self.process = self.process, None
+        assert process is not None, "only a living process dies"
+        self.auditor.note(f"killed ({why}){' by power' if self.power else ''}")
+        self.auditor.count(f"killed {why}")
+        self._collect(process, whole=False)
+        self.wire.abandon()
+        if self.power:
+            self.ledger.lose_power()
+            self.boot += 1
+        self.schedule.after(self.down_ms * MS, self._again)
+
+    def _again(self) -> None:
+        if self.process is None:
+            self.start()
+
+    def _failed(self, error: BaseException) -> None:
+        def raised() -> None:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            where = "" if trace is None else f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+            raise Violation("16", f"{type(error).__name__}: {error}{where}") from error
+
+        self._judge(raised)
+
+    def _collect(self, process: Process, *, whole: bool) -> None:
+        """Keep the run's recording; one that was cut inside a step ends without a checkpoint."""
+        if whole:
+            process.journal.close(self.schedule.now_ns)
+        self.lines = list(process.journal.read())
+        if self.options.keep:
+            self._judge(self._check_replay)
+
+    def _check_replay(self) -> None:
+        found = replay_lines(self.lines)
+        if found.diverged is not None:
+            raise Violation("18", f"the recording replays otherwise: {found.diverged}")
+
+    def _observe(self, reaction: Reaction, recv_ns: int) -> None:
+        for note in reaction.notes:
+            self.auditor.count(f"note {note.code}")
+            self.auditor.note(f"  {note.code}: {note.text[:200]}")
+
+    def _settled(self) -> None:
+        if self.process is not None:
+            pump = self.process.pump
+            self._judge(self.auditor.venue_moved)
+            self._judge(lambda: self.auditor.settled(pump))
+
+    # ------------------------------------------------------------ people
+
+    def book(self, kind: FloatTradeKind, quantity: Decimal) -> None:
+        """Book a float trade durably, then tell the run that lives."""
+        self._trades += 1
+        trade = FloatTrade(
+            trade_id=TradeId(f"ft-{self._trades}"),
+            asset=Asset("BTC"),
+            kind=kind,
+            quantity=quantity,
+            usd=D(0),
+            price=D(0),
+            time_ms=self.schedule.now_ms,
+            reason="a world",
+        )
+        try:
+            self.ledger.record_float_trade(trade)
+        except StoreError:
+            self.auditor.count("float trade refused by the disk")
+            return
+        if self.process is not None:
+            self.process.feed("trade", orjson.dumps(to_plain(trade)))
+
+    def verb(self, kind: str, symbol: str | None = None) -> None:
+        """Give an operator's command, its latch durable first."""
+        latches: dict[str, dict[str, dict[str, object]]] = {
+            "halt": {"halted": {"reason": "a world"}},
+            "reduce": {"reduce": {"reason": "a world"}},
+            "flatten": {f"flatten:{BTCUSDT}": {"reason": "a world"}},
+            "resume": {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}},
+        }
+        process = self.process
+        if process is None or process.suspended:
+            return
+        try:
+            for key, fields in latches[kind].items():
+                self.ledger.set_state(key, fields)
+        except StoreError:
+            self.auditor.count("verb refused by the disk")
+            return
+        said = {"kind": kind, "symbol": symbol, "reason": "a world", "uid": 0}
+        process.feed("verb", orjson.dumps(said))
+
+    def _operate(self) -> None:
+        """A patient operator: looks now and then, and resumes what has stood still for a while."""
+        self.schedule.after(OPERATOR_EVERY_NS, self._operate)
+        process = self.process
+        if process is None or process.suspended or self.ledger.failing:
+            return
+        state = process.pump.reactor.state
+        stuck = bool(state.halted or state.reducing.get("operator"))
+        symbols = [m.symbol for m in state.memory.values() if m.block or m.flatten or m.venue_closed or m.reduce_only]
+        now_ns = self.schedule.now_ns
+        if not stuck and not symbols:
+            self._blocked_since_ns = None
+            return
+        self._blocked_since_ns = self._blocked_since_ns or now_ns
+        if now_ns - self._blocked_since_ns < (OPERATOR_EVERY_NS if self.healing else OPERATOR_WAITS_NS):
+            return
+        self._blocked_since_ns = None
+        if stuck:
+            self.verb("resume")
+        for symbol in symbols:
+            self.verb("resume", symbol)
+
+    # ------------------------------------------------------------ the whole life
+
+    def run(self) -> Outcome:
+        """Play the world to its end or to its first violation."""
+        start_ns = self.schedule.now_ns
+        self.start()
+        self._beat()
+        self._operate()
+        for happening in self.case.happenings:
+            self.schedule.at(start_ns + happening.at_ms * MS, lambda happening=happening: self._happen(happening))  # type: ignore[misc]
+        healthy = self._play(start_ns + self.options.length_ms * MS)
+        if healthy:
+            self._judge(self._converge)
+        if self.process is not None and self._violation is None:
+            self._collect(self.process, whole=True)
+        return Outcome(
+            case=self.case,
+            violation=self._violation,
+            events=self.auditor.inputs,
+            virtual_ms=(self.schedule.now_ns - start_ns) // MS,
+            fired=self._fired(),
+            trail=list(self.auditor.trail),
+            lines=self.lines,
+        )
+
+    def _play(self, until_ns: int) -> bool:
+        """Let time pass; False when an invariant broke."""
+        while self.schedule.now_ns < until_ns and self._violation is None:
+            self.schedule.run_until(min(until_ns, self.schedule.now_ns + 50 * MS))
+        return self._violation is None
+
+    def _beat(self) -> None:
+        """Let the exchange's own time pass: each second, when something of its own is due, rarely in quiet times."""
+        self.wire.beat()
+        self._judge(self.auditor.venue_moved)
+        wait_ns = (
+            QUIET_TICK_NS if self.quiet else max(MS, min(self.exchange.next_ms() * MS - self.schedule.now_ns, MARK_NS))
+        )
+        self.schedule.after(wait_ns, self._beat)
+
+    def _happen(self, happening: Happening) -> None:
+        if self.healing or self._violation is not None:
+            return
+        self.busy_until_ns = self.schedule.now_ns + 3 * S
+        self.auditor.note(f"*** {happening.kind} {happening.value}")
+        self.auditor.count(f"happened {happening.kind}")
+        self.auditor.fault_seen()
+        APPLY[happening.kind](self, happening.kind, happening.value)
+        self.wire.beat()
+        self._judge(self.auditor.venue_moved)
+
+    def _fired(self) -> dict[str, int]:
+        fired = dict(self.auditor.reached)
+        for name, times in [*self.exchange.faults.happened.items(), *self.wire.fired.items()]:
+            fired[f"fault {name}"] = fired.get(f"fault {name}", 0) + times
+        return dict(sorted(fired.items()))
+
+    # ------------------------------------------------------------ healing
+
+    def heal(self) -> None:
+        """End every fault and bring what a good operator would bring: a run, margin, a quiet network."""
+        self.healing = True
+        self.auditor.note("*** heal")
+        self.exchange.faults.armed.clear()
+        self.exchange.streams.silent_symbol = ""
+        self.wire.armed.clear()
+        self.wire.refusing_until_ns = 0
+        self.ledger.failing = 0
+        for contract in self.exchange.contracts.values():
+            if contract.status != "TRADING":
+                self.exchange.change_contract(contract.symbol, self.schedule.now_ms, status="TRADING")
+        position = self.exchange.account.position(BTCUSDT)
+        needed = abs(position.amount) * position.entry + D(20) * self.exchange.contracts[BTCUSDT].mark
+        self.exchange.engine.transfer(
+            max(D(0), needed * 2 - self.exchange.account.wallet), "DEPOSIT", self.schedule.now_ms
+        )
+        process = self.process
+        if process is None:
+            self.start()
+        else:
+            process.kill_at = ""
+            if process.suspended:
+                process.resume(0, frames_first=True)
+
+    def _converge(self) -> None:
+        """Safety is shown; now liveness."""
+        self.heal()
+        healed_ns = self.schedule.now_ns
+        while (wrong := self._unsettled()) is not None:
+            if not self._play(self.schedule.now_ns + 100 * MS):
+                return
+            if self.schedule.now_ns - healed_ns > HEALED_WITHIN_NS:
+                raise Violation("20", f"{HEALED_WITHIN_NS // S} s after the faults ended: {wrong}")
+        took_ms = (self.schedule.now_ns - healed_ns) // MS
+        self.auditor.note(f"converged after {took_ms} ms")
+        self.auditor.count(f"converged within {2 ** max(0, (took_ms // 1000)).bit_length()} s")
+        decided = sum(times for what, times in self.auditor.reached.items() if what.endswith((" raises", " reduces")))
+        steady_ns = self.schedule.now_ns + STEADY_NS
+        if not self._play(steady_ns):
+            return
+        after = sum(times for what, times in self.auditor.reached.items() if what.endswith((" raises", " reduces")))
+        if after - decided > 3:
+            raise Violation("23", f"{after - decided} intents in {STEADY_NS // S} s in which nothing happened")
+        if (wrong := self._unsettled()) is not None and after == decided:
+            raise Violation("20", f"it was in band and no longer is: {wrong}")
+        self.auditor.books_agree({order.client_order_id: order.filled for order in self.ledger.intents()})
+
+    def _unsettled(self) -> str | None:
+        """Return what is not as it should be in a world without faults."""
+        process = self.process
+        if process is None:
+            return "nothing runs"
+        state = process.pump.reactor.state
+        if state.halted:
+            return f"HALTED: {state.halted}"
+        if state.book_status.value != "LIVE":
+            return f"the book is {state.book_status.value}: {process.pump.session.state.reason}"
+        if state.open_ids:
+            return f"still open: {', '.join(state.open_ids)}"
+        held = self.exchange.account.position(BTCUSDT).amount
+        if state.book.quantity(BTCUSDT) != held:
+            return f"the book says {state.book.quantity(BTCUSDT)}, the venue {held}"
+        naked, allowed = self.auditor.naked()
+        if naked > allowed:
+            memory = state.memory[BTCUSDT]
+            why = memory.blocked.reason if memory.blocked is not None else memory.hold or "no reason given"
+            return f"{naked:.0f} naked ({why})"
+        return None
