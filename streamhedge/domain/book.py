@@ -245,7 +245,7 @@ class PositionBook:
         seen = dict.fromkeys(unconfirmed, True)
         for row in snapshot.positions:
             key = (row.symbol, row.position_side)
-            if key not in unconfirmed and self._adopt_position(row, now_ns):
+            if key not in unconfirmed and self._adopt_position(row, snapshot.requested_ns, now_ns):
                 changed.append(key)
             seen[key] = True
         for key, held in self.positions.items():
@@ -258,7 +258,7 @@ class PositionBook:
                 held.source = "snapshot"
                 changed.append(key)
         for balance in snapshot.balances:
-            self._adopt_balance(balance, now_ns)
+            self._adopt_balance(balance, snapshot.requested_ns, now_ns)
         self.snapshot_ns = now_ns
         return changed
 
@@ -277,11 +277,11 @@ class PositionBook:
                 found.append((key, held.quantity, ZERO))
         return found
 
-    def _adopt_position(self, row: SnapshotPosition, now_ns: int) -> bool:
+    def _adopt_position(self, row: SnapshotPosition, requested_ns: int, now_ns: int) -> bool:
         held = self._row(row.symbol, row.position_side)
         held.venue_liquidation_price = row.liquidation_price if row.liquidation_price > 0 else None
         held.adl = row.adl
-        if row.update_time_ms < held.version_ms:
+        if _is_older(row.update_time_ms, held, requested_ns):
             return False
         if row.update_time_ms > held.version_ms:
             held.applied = []
@@ -297,9 +297,9 @@ class PositionBook:
         held.source = "snapshot"
         return moved
 
-    def _adopt_balance(self, row: SnapshotBalance, now_ns: int) -> None:
+    def _adopt_balance(self, row: SnapshotBalance, requested_ns: int, now_ns: int) -> None:
         held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
-        if row.update_time_ms < held.version_ms:
+        if _is_older(row.update_time_ms, held, requested_ns):
             return
         if row.update_time_ms > held.version_ms:
             held.applied = []
@@ -522,6 +522,13 @@ def _is_news(held: HeldPosition | HeldBalance, event: AccountUpdate) -> bool:
     held.applied = [*held.applied, event]
     held.version_ms = event.transaction_time_ms
     return True
+
+
+def _is_older(update_time_ms: int, held: HeldPosition | HeldBalance, requested_ns: int) -> bool:
+    """Return whether a snapshot's row says less than what is held; of one millisecond, what came after the request wins."""
+    if update_time_ms == held.version_ms:
+        return held.recv_ns > requested_ns
+    return update_time_ms < held.version_ms
 
 
 def empty_book() -> PositionBook:

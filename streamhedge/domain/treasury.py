@@ -51,6 +51,7 @@ def book_trade(
     limits: TradeLimits,
     time_ms: int,
     original: FloatTrade | None = None,
+    voided_by: TradeId | None = None,
 ) -> FloatTrade:
     """Return the fact that a request amounts to.
 
@@ -62,12 +63,15 @@ def book_trade(
         limits: What needs a confirmation.
         time_ms: When it is booked.
         original: The trade that a `void` undoes.
+        voided_by: The void that undid it before, where one did.
 
     Raises:
         CommandError: nothing is booked; the message says why and what to do.
     """
     with exact():
         if request.kind is _KIND.VOID:
+            if voided_by is not None:
+                raise CommandError(f"{request.voids} is voided already, by {voided_by}; nothing recorded")
             return _void(request, original, float_quantity=float_quantity, time_ms=time_ms)
         for name, value in (("amount", request.amount), ("quantity", request.quantity), ("price", request.price)):
             if value is not None and not value.is_finite():

@@ -44,6 +44,7 @@ from streamhedge.wire.streams import isolated_of
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 SETTLE_S = 2.0
 """How long a stop waits for orders under way: their answers belong into the recording."""
+BODY_SHOWN = 2_000
 Feed = Callable[[str, bytes], None]
 
 
@@ -192,7 +193,7 @@ class Hands:
         """Read filters, brackets, fees, modes; set leverage where it must and may be; one input for all."""
         bodies, problem = await self._read_setup()
         if problem is None:
-            changed = await self._adjust(orjson.loads(bodies["symbol_config"]))
+            changed = await self._adjust(bodies["symbol_config"])
             if changed:
                 bodies, problem = await self._read_setup()
         if problem is not None:
@@ -215,9 +216,14 @@ class Hands:
             if answer.status != 200:
                 return {}, self._recorded(RestRequest("setup", "GET", request.path, [], False), answer)
             found[name] = answer.body
-        # Thousands of symbols; the recording keeps ours.
-        rows = orjson.loads(found["exchange_info"])["symbols"]
-        kept = [row for row in rows if row["symbol"] in self._symbols]
+        try:
+            # Thousands of symbols; the recording keeps ours.
+            rows = orjson.loads(found["exchange_info"])["symbols"]
+            kept = [row for row in rows if row["symbol"] in self._symbols]
+        except (ValueError, KeyError, TypeError) as error:
+            said = f"HTTP 200 with no exchangeInfo: {type(error).__name__}"
+            answer = Answer(200, {}, found["exchange_info"][:BODY_SHOWN], error=said)
+            return {}, self._recorded(RestRequest("setup", "GET", requests.exchange_info().path, [], False), answer)
         found["exchange_info"] = orjson.dumps({"symbols": kept})
         for name, maker in (
             ("leverage_bracket", requests.leverage_bracket),
@@ -232,10 +238,16 @@ class Hands:
             found[name] = b"{" + b",".join(parts) + b"}"
         return found, None
 
-    async def _adjust(self, rows: list[dict[str, Any]]) -> bool:
-        """Set margin type and leverage where they differ from what config wants; refusals are told by the next read."""
+    async def _adjust(self, body: bytes) -> bool:
+        """Set margin type and leverage where they differ from what config wants; refusals are told by the next read.
+
+        A body that is none is left to the decoder, which says so.
+        """
         changed = False
-        configured = {row["symbol"]: row for row in rows}
+        try:
+            configured = {row["symbol"]: row for row in orjson.loads(body)}
+        except (ValueError, KeyError, TypeError):
+            return False
         for hedge in self._hedges:
             row = configured.get(hedge.symbol)
             if row is None:

@@ -26,7 +26,7 @@ from streamhedge.domain.commands import Level, Note, Reaction, SetLeverage
 from streamhedge.domain.events import FloatTrade, FloatTradeKind, ManualOrder, VerbKind
 from streamhedge.domain.order import Order, Side
 from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, repeats
-from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact
+from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact, record
 from streamhedge.errors import CommandError, ConfigError, StoreError
 from streamhedge.live.book_view import BookView
 from streamhedge.live.machine import Machine
@@ -280,22 +280,34 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             StoreError: the ledger refused; nothing was booked.
         """
         hedge = self._hedge_of(request.asset)
+        # What is booked is also fed, whoever stops waiting for it.
+        booked = await self._machine.finished(self._book(request, hedge))
+        neutral_ns = await self._settled(hedge, wait_s)
+        return TradeResult(
+            trade=booked.trade,
+            duplicate=not booked.new,
+            float_before=booked.float_before,
+            float_after=self.core.state.floats[request.asset],
+            hedge=hedge_result(
+                self.core,
+                hedge,
+                since_ns=booked.fed_ns,
+                position_before=booked.position_before,
+                neutral_ns=neutral_ns,
+            ),
+        )
+
+    async def _book(self, request: TradeRequest, hedge: HedgeParams) -> _Booked:
+        """Book a trade durably and feed it, one after the other."""
         async with self._trading:
             state = self.core.state
             before, held = state.floats.get(request.asset, ZERO), state.book.quantity(hedge.symbol)
             trade = self._booked(request, hedge)
             new = await asyncio.to_thread(self.ledger.record_float_trade, trade)
-            since_ns = self.clock.now_ns()
+            fed_ns = self.clock.now_ns()
             if new:
                 self._machine.feed("trade", orjson.dumps(to_plain(trade)))
-        neutral_ns = await self._settled(hedge, wait_s)
-        return TradeResult(
-            trade=trade,
-            duplicate=not new,
-            float_before=before,
-            float_after=self.core.state.floats[request.asset],
-            hedge=hedge_result(self.core, hedge, since_ns=since_ns, position_before=held, neutral_ns=neutral_ns),
-        )
+            return _Booked(trade, new, fed_ns, before, held)
 
     def _booked(self, request: TradeRequest, hedge: HedgeParams) -> FloatTrade:
         """Return the fact a request amounts to: the one booked before, where it says the same again."""
@@ -313,6 +325,11 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             limits=TradeLimits(max_trade=limits.max_trade, price_collar=limits.price_collar),
             time_ms=self.clock.now_ns() // NS_PER_MS,
             original=self.ledger.float_trade(request.voids) if request.voids is not None else None,
+            voided_by=next(
+                (trade.trade_id for trade in self.ledger.float_trades() if trade.voids == request.voids), None
+            )
+            if request.voids is not None
+            else None,
         )
 
     def _stood(self, held: FloatTrade) -> Decimal | None:
@@ -495,6 +512,17 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             "all_client_order_ids": ids,
             "recording": [str(path) for path in self.journal.paths],
         }
+
+
+@record
+class _Booked:
+    """A float trade that stands in the ledger, and what was there right before it."""
+
+    trade: FloatTrade
+    new: bool
+    fed_ns: int
+    float_before: Decimal
+    position_before: Decimal
 
 
 def _latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: str) -> dict[str, dict[str, object]]:

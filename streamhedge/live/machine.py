@@ -7,9 +7,10 @@ decided on a state nobody understands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import Any, TypeVar
 
 import orjson
 
@@ -26,6 +27,7 @@ from streamhedge.venue.http import RestClient
 from streamhedge.wire.session import Session, SessionState
 from streamhedge.wire.signing import signer_of
 
+Result = TypeVar("Result")
 TICK_S = 0.1
 GAP_NS = 2_000 * NS_PER_MS
 """A tick that comes so late means a suspend or a stopped process: what was in flight is in doubt (FAULTS C3)."""
@@ -111,6 +113,22 @@ class Machine(AbstractAsyncContextManager["Machine"]):
             await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+
+    async def finished(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something to its end even if whoever waits for it gives up; the machine does not end before it.
+
+        What the work raises reaches the one who waits, and does not end the machine.
+        """
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        async def do() -> None:
+            try:
+                outcome.set_result(await work)
+            except Exception as error:
+                outcome.set_exception(error)
+
+        self._group.create_task(do())
+        return await asyncio.shield(outcome)
 
     def feed(self, source: str, payload: bytes) -> None:
         """Hand one input to the pump at this moment; a bug in it ends the machine."""

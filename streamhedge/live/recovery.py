@@ -93,7 +93,8 @@ def _restore(reactor: Reactor, key: str, fields: dict[str, Any], now_ns: int) ->
     elif word == "flatten" and memory is not None:
         memory.flatten = str(reason)
     elif word == "block" and memory is not None:
-        memory.block = Block(cause=str(fields["cause"]), reason=str(reason), latched=True, until_ns=None)
+        latched = bool(fields.get("latched", True))
+        memory.block = Block(cause=str(fields["cause"]), reason=str(reason), latched=latched, until_ns=None)
     elif word == "venue_close" and memory is not None:
         memory.venue_closed = str(reason)
         memory.reopen_at_ns = int(fields["until_ns"])

@@ -84,6 +84,7 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         zero_fills=memory.zero_fills,
         naked_since_ns=memory.naked_since_ns,
         retry_after_ns=memory.retry_after_ns,
+        reduce_after_ns=memory.reduce_after_ns,
         raise_after_ns=max(memory.reopen_at_ns or 0, core.state.quarantine_until_ns),
         warned=memory.ladder_step is not LadderStep.CLEAR,
         now_ns=core.now_ns,

@@ -86,8 +86,16 @@ def foreign_fill(core: Core, symbol: Symbol, signed: Decimal, transaction_time_m
     if memory.exposure is None and transaction_time_ms > book.version_ms(symbol):
         base_ms = book.version_ms(symbol)
         memory.exposure = Exposure(base=book.quantity(symbol), base_ms=base_ms, order_ids=[])
-    if memory.exposure is not None and transaction_time_ms > memory.exposure.base_ms:
-        memory.exposure.foreign += signed
+    exposure = memory.exposure
+    if exposure is None or transaction_time_ms < exposure.base_ms:
+        return
+    if transaction_time_ms == exposure.base_ms:
+        # Of the same millisecond as the base, which may hold it: the position tells when it has moved that way since.
+        missing = book.quantity(symbol) - expected_position(core, exposure)
+        exposure.broken = exposure.broken or missing == 0
+        if abs(missing - signed) >= abs(missing):
+            return
+    exposure.foreign += signed
 
 
 def position_moved(core: Core, symbol: Symbol, before: Decimal, before_ms: int) -> None:
@@ -182,21 +190,33 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
     if theirs == expected and core.state.book.quantity(memory.symbol) == theirs:
         memory.exposure = None
         return
-    exposure.disagreed += 1
-    unexplained = not exposure.order_ids and theirs == core.state.book.quantity(memory.symbol)
-    if exposure.disagreed < 2 and not unexplained:
+    claimed = exposure.order_ids or exposure.foreign != 0
+    if claimed:
+        if core.now_ns - exposure.disagreed_ns < ASK_AGAIN_NS:
+            return
+        exposure.disagreed += 1
+        exposure.disagreed_ns = core.now_ns
+        if exposure.disagreed < 2:
+            return
+    elif theirs != core.state.book.quantity(memory.symbol):
         return
     ours = [order for order in orders_of(core, exposure) if order.filled != 0]
     doubtful = any(order.status is OrderStatus.ABSENT for order in orders_of(core, exposure))
     memory.exposure = None
-    if not ours or doubtful:
-        # Nothing of ours claims a fill: somebody else traded, or an order we gave up executed. The venue is right.
+    filled = expected - exposure.base - exposure.foreign
+    moved = theirs - exposure.base - exposure.foreign
+    if not ours or doubtful or exposure.broken or moved * filled > 0:
+        # Somebody else traded, an order we gave up executed, or events are missing: the venue is right. Only a position
+        # that our fills did not move, or moved the other way, says that what we send does not do what it should.
         core.state.meter.adoptions += 1
+        if core.state.book.quantity(memory.symbol) != theirs:
+            memory.position_trusted = False
+            memory.confirm_after_ns = core.now_ns
         core.note(
             "adopted",
             Level.WARNING,
             memory.symbol,
-            f"position {theirs} adopted from the venue, {expected} was expected; nothing of ours explains it",
+            f"position {theirs} adopted from the venue, {expected} was expected: somebody else traded meanwhile",
             expected=str(expected),
             venue=str(theirs),
         )

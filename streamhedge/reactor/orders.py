@@ -19,7 +19,7 @@ from streamhedge.domain.events import (
     Owner,
 )
 from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_status
-from streamhedge.domain.values import NS_PER_MS, ClientOrderId, Symbol
+from streamhedge.domain.values import NS_PER_MS, ZERO, ClientOrderId, Symbol
 from streamhedge.reactor.exposure import foreign_fill, is_covered, open_exposure
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
 from streamhedge.rules.view import BookStatus, IntentDraft
@@ -197,6 +197,9 @@ def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
     pause_ms = _pause_ms(event, memory.refusal_streak)
     memory.refusal_streak += 1
     memory.retry_after_ns = core.now_ns + pause_ms * NS_PER_MS
+    if order.reduce_only or event.retry_after_ms is not None or event.status in (418, 429):
+        # What refuses a raise does not hold a cut; what refuses everybody does.
+        memory.reduce_after_ns = memory.retry_after_ns
     minute_ago = core.now_ns - REFUSED_PAUSE_NS
     if event.code != memory.refusal_code:
         memory.refusal_times_ns = []
@@ -275,7 +278,11 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         _move(core, order, event.report)
         if was_open and order.filled > 0 and not is_covered(core, order):
             # The answer may overtake the account update: the position counts again once a snapshot has shown it.
-            core.memory_of(order.symbol).position_trusted = False
+            symbol_memory = core.memory_of(order.symbol)
+            symbol_memory.position_trusted = False
+            symbol_memory.confirm_after_ns = core.now_ns
+            symbol_memory.shows_from_ms = order.decided_ns // NS_PER_MS
+            symbol_memory.trust_anyway_ns = core.now_ns + quarantine_ns(core)
             core.commands.append(
                 RequestSnapshot(reason=f"{order.client_order_id} of an earlier run filled", audit=True)
             )
@@ -433,9 +440,19 @@ def _move(core: Core, order: Order, report: Report) -> None:
         if order.client_order_id in names:
             names.remove(order.client_order_id)
     if order.ended_ns is None or ghost:
+        _settle_turnover(core, order, first=order.ended_ns is None)
         order.ended_ns = core.now_ns
         _ended(core, order)
     core.persist("order", order.client_order_id, **to_plain(order))
+
+
+def _settle_turnover(core: Core, order: Order, *, first: bool) -> None:
+    """Give back what an ended order did not fill of the day's turnover; take again what a ghost filled after all."""
+    if order.reduce_only:
+        return
+    meter = core.state.meter
+    change = order.filled - order.quantity if first else order.filled
+    meter.turnover = max(ZERO, meter.turnover + change * order.decision_mark)
 
 
 def _ended(core: Core, order: Order) -> None:
@@ -447,6 +464,8 @@ def _ended(core: Core, order: Order) -> None:
         memory.zero_fills += 1
         wait = 1_000 << min(memory.zero_fills - 1, 2)
         memory.retry_after_ns = core.now_ns + wait * NS_PER_MS
+        if order.reduce_only:
+            memory.reduce_after_ns = memory.retry_after_ns
         core.note(
             "unfilled",
             Level.WARNING,

@@ -236,12 +236,10 @@ def _external_trade(core: Core, memory: SymbolMemory, event: ExecutionReport) ->
         memory.external_order_id = event.order_id
     text = f"somebody else traded: {event.side.value} {event.last_quantity} at {event.last_price}; adopted"
     if len(memory.external_times_ns) > core.policy.limits.external_trades_per_minute:
-        memory.block = memory.block or Block(
-            cause="external",
-            reason=f"{len(memory.external_times_ns)} foreign trades in a minute: not fighting a person",
-            latched=False,
-            until_ns=None,
-        )
+        if memory.block is None:
+            reason = f"{len(memory.external_times_ns)} foreign trades in a minute: not fighting a person"
+            memory.block = Block(cause="external", reason=reason, latched=False, until_ns=None)
+            core.persist("state", f"block:{memory.symbol}", cause="external", reason=reason, latched=False)
         text += "; BLOCKED until `resume --symbol`"
     core.note("external", Level.WARNING, event.symbol, text, client_order_id=event.client_order_id)
 
@@ -296,18 +294,23 @@ def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
         core.state.book.leverage[event.symbol] = event.leverage
         if event.symbol in core.state.memory:
             core.note("leverage", Level.WARNING, event.symbol, f"leverage is {event.leverage} now")
-            if event.leverage > core.policy.limits.max_leverage:
-                core.state.reducing["leverage"] = (
-                    f"leverage of {event.symbol} is {event.leverage}, above max_leverage {core.policy.limits.max_leverage}"
-                )
-            else:
-                core.state.reducing.pop("leverage", None)
+        _judge_leverage(core, event.symbol)
     if event.multi_assets is not None:
         core.state.book.multi_assets = event.multi_assets
         if event.multi_assets:
             _halt(
                 core, "multi-assets mode was switched on: hedging is for single-asset mode; switch it off, then resume"
             )
+
+
+def _judge_leverage(core: Core, symbol: Symbol) -> None:
+    """Raise nothing while the leverage of a symbol we trade is above the limit; ends with the setting."""
+    leverage, most = core.state.book.leverage.get(symbol), core.policy.limits.max_leverage
+    name = f"leverage:{symbol}"
+    if symbol in core.state.memory and leverage is not None and leverage > most:
+        core.state.reducing[name] = f"leverage of {symbol} is {leverage}, above max_leverage {most}"
+    else:
+        core.state.reducing.pop(name, None)
 
 
 # ---------------------------------------------------------------- set-up, status, store
@@ -330,6 +333,8 @@ def _on_setup(core: Core, event: SetupDone) -> None:
         _halt(core, "the account is in multi-assets mode: switch it to single-asset mode, then resume")
     for hedge in core.policy.hedges:
         _judge_fitness(core, hedge)
+    for symbol in event.leverage:
+        _judge_leverage(core, symbol)
 
 
 def _judge_fitness(core: Core, hedge: HedgeParams) -> None:
@@ -369,6 +374,8 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
             order.absences = 0
         for memory in core.state.memory.values():
             memory.position_trusted = memory.position_trusted and status is not BookStatus.SYNCING
+            if memory.exposure is not None:
+                memory.exposure.broken = True
     level = Level.INFO if status in (BookStatus.LIVE, BookStatus.SYNCING) else Level.WARNING
     core.note("book", level, None, f"{was.value} → {status.value}: {event.reason}", status=status.value)
 

@@ -11,11 +11,11 @@ from decimal import Decimal
 
 from streamhedge.domain.book import BookKey
 from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, RequestSnapshot
-from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot
+from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot, SnapshotPosition
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Symbol
 from streamhedge.reactor.exposure import confirms_fills, snapshot_against_exposure
 from streamhedge.reactor.orders import close_absent
-from streamhedge.reactor.state import Block, Core
+from streamhedge.reactor.state import Block, Core, SymbolMemory
 from streamhedge.rules.view import BookStatus
 
 CONFIRM_NS = NS_PER_SECOND
@@ -32,18 +32,31 @@ def on_snapshot(core: Core, event: Snapshot) -> None:
         _audit(core, event)
     else:
         _adopt(core, event)
-    theirs = {row.symbol: row.quantity for row in event.positions if row.position_side is PositionSide.BOTH}
+    rows = {row.symbol: row for row in event.positions if row.position_side is PositionSide.BOTH}
+    theirs = {symbol: row.quantity for symbol, row in rows.items()}
     for memory in core.state.memory.values():
         quantity = theirs.get(memory.symbol, ZERO)
         # A snapshot the book already knows newer than, proves nothing about our fills.
-        if core.state.book.quantity(memory.symbol) == quantity and event.requested_ns >= memory.confirm_after_ns:
+        agrees_now = core.state.book.quantity(memory.symbol) == quantity
+        if agrees_now and event.requested_ns >= memory.confirm_after_ns and _shows(core, memory, rows):
             memory.position_trusted = True
             memory.confirm_after_ns = 0
+            memory.shows_from_ms = 0
         snapshot_against_exposure(core, memory, requested_ns=event.requested_ns, theirs=quantity)
     agrees = {
         symbol: core.state.book.quantity(symbol) == theirs.get(symbol, ZERO) for symbol in list(core.state.memory)
     }
     close_absent(core, requested_ns=event.requested_ns, agrees=agrees)
+
+
+def _shows(core: Core, memory: SymbolMemory, rows: dict[Symbol, SnapshotPosition]) -> bool:
+    """Return whether a row can show a fill known from elsewhere: it changed since the order was decided.
+
+    A replica that lags answers with an older row; after Tq it is believed all the same.
+    """
+    row = rows.get(memory.symbol)
+    changed_ms = row.update_time_ms if row is not None else 0
+    return changed_ms >= memory.shows_from_ms or core.now_ns >= memory.trust_anyway_ns
 
 
 def follow_positions(core: Core) -> None:
@@ -101,9 +114,10 @@ def _audit(core: Core, event: Snapshot) -> None:
         name = f"{symbol}|{side.value}|{theirs}"
         first = core.state.differences.get(name)
         if confirms_fills(core, symbol, requested_ns=event.requested_ns, theirs=theirs):
-            _adopted(core, symbol, ours, theirs, "our fills and the venue see")
+            _note_adopted(core, symbol, ours, theirs, "our fills and the venue see")
         elif first is not None and core.now_ns - first >= NS_PER_SECOND:
-            _adopted(core, symbol, ours, theirs, "two audits see")
+            _count_adoption(core, symbol)
+            _note_adopted(core, symbol, ours, theirs, "two audits see")
         else:
             unconfirmed.append(key)
             still[name] = first if first is not None else core.now_ns
@@ -111,13 +125,12 @@ def _audit(core: Core, event: Snapshot) -> None:
     book.apply_snapshot(event, core.now_ns, unconfirmed=unconfirmed)
 
 
-def _adopted(core: Core, symbol: Symbol, ours: Decimal, theirs: Decimal, who: str) -> None:
-    _count_adoption(core, symbol)
+def _note_adopted(core: Core, symbol: Symbol, ours: Decimal, theirs: Decimal, who: str) -> None:
     core.note(
         "adopted",
         Level.WARNING,
         symbol,
-        f"{who} {theirs}, the book had {ours}: an event was lost, the venue's figure is adopted",
+        f"{who} {theirs}, the book had {ours}: an event is late or lost, the venue's figure is adopted",
         ours=str(ours),
         venue=str(theirs),
     )

@@ -34,7 +34,8 @@ class Exposure:
     """Position arithmetic of a symbol while orders of ours are open or fills are not yet visible in the position.
 
     ``base`` is the position it counts from, of venue time ``base_ms``; ``foreign`` what others filled since.
-    ``ended_ns`` is set once no order is open any more; ``asked`` counts the snapshots asked to settle it.
+    ``ended_ns`` is set once no order is open any more; ``asked`` counts the snapshots asked to settle it. ``broken`` means
+    that events may be missing from it: what does not add up is then nobody's fault.
     """
 
     base: Decimal
@@ -44,7 +45,9 @@ class Exposure:
     ended_ns: int | None = None
     asked: int = 0
     disagreed: int = 0
+    disagreed_ns: int = 0
     last_asked_ns: int = 0
+    broken: bool = False
 
 
 @state
@@ -60,6 +63,7 @@ class SymbolMemory:
     cut_to: Decimal = ZERO
     zero_fills: int = 0
     retry_after_ns: int = 0
+    reduce_after_ns: int = 0
     refusal_streak: int = 0
     refusal_times_ns: list[int] = field(default_factory=list)
     refusal_code: int = 0
@@ -75,6 +79,8 @@ class SymbolMemory:
     fruitless_fills: int = 0
     fruitless_side: str = ""
     confirm_after_ns: int = 0
+    shows_from_ms: int = 0
+    trust_anyway_ns: int = 0
     naked_since_ns: int | None = None
     naked_alerted: bool = False
     naked_too_large: bool = False

@@ -14,7 +14,7 @@ def flatten_draft(view: HedgeView) -> IntentDraft | None:
     Args:
         view: The symbol at this moment; trading may be HALTED and the symbol BLOCKED.
     """
-    if view.position == 0 or view.open_orders or view.now_ns < view.retry_after_ns or not view.position_trusted:
+    if view.position == 0 or view.open_orders or view.now_ns < view.reduce_after_ns or not view.position_trusted:
         return None
     return IntentDraft(
         symbol=view.params.symbol,

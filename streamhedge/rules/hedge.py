@@ -263,7 +263,7 @@ def _may_reduce(view: HedgeView) -> str:
         return "stale"
     if view.mark_suspicious:
         return "price"
-    return "retry" if view.now_ns < view.retry_after_ns else ""
+    return "retry" if view.now_ns < view.reduce_after_ns else ""
 
 
 def _raise(view: HedgeView, figures: _Figures, size: Decimal, dust: Decimal) -> tuple[IntentDraft | None, str, Decimal]:

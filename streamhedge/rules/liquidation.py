@@ -163,7 +163,7 @@ def _may_cut(view: HedgeView, *, own_fired: bool) -> str:
         return "price"
     if view.open_orders and not (view.open_orders == view.doubt_orders == 1 and view.pending_low < 0):
         return "in_flight"
-    if view.now_ns < view.retry_after_ns and view.zero_fills == 0:
+    if view.now_ns < view.reduce_after_ns and view.zero_fills == 0:
         return "retry"
     return "" if own_fired or _is_largest(view) else "joint"
 

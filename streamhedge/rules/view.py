@@ -75,7 +75,8 @@ class HedgeView:
         last_paced_ns: Receive time of the last cut or raise while paced.
         zero_fills: Fills of zero in a row on this symbol (IOC outside the book).
         naked_since_ns: When naked exposure last went above the band; None while inside.
-        retry_after_ns: Nothing before this receive time (back-off after a refusal or a zero fill).
+        retry_after_ns: No raising before this receive time (back-off after a refusal or a zero fill).
+        reduce_after_ns: No reducing before this receive time; a refused raise does not set it.
         raise_after_ns: No raising before this receive time (what the venue closed, or the start-up quarantine).
         warned: True while the ladder's warning stands; it resolves one percentage point above ``warn``.
         now_ns: Receive time of the input that is being reacted to.
@@ -121,6 +122,7 @@ class HedgeView:
     unmarked: tuple[Symbol, ...] = ()
     cutting: LadderStep | None = None
     cut_to: Decimal = ZERO
+    reduce_after_ns: int = 0
 
 
 @record

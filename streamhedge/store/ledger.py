@@ -33,6 +33,8 @@ from streamhedge.store.journal import open_new
 from streamhedge.store.tables import tables_of
 
 SCHEMA_VERSION = 1
+EPOCH_ZERO_S = 1_767_225_600
+"""2026-01-01T00:00:00Z: where the numbers of runs begin."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS epoch (number INTEGER PRIMARY KEY, started_ms INTEGER NOT NULL, boot_id TEXT NOT NULL,
@@ -145,10 +147,11 @@ class Ledger:
     # ------------------------------------------------------------ durable, off the loop
 
     def open_epoch(self, *, started_ms: int, boot_id: str, version: str) -> int:
-        """Begin a run and return its number, one above the last."""
+        """Begin a run and return its number: above the last one, and above every one of a lost later file."""
         with self._durable_lock, self._writing(self._durable) as write:
             (last,) = write.execute("SELECT COALESCE(MAX(number), 0) FROM epoch").fetchone()
-            self._epoch = int(last) + 1
+            # Seconds of a calendar, so that books put back from a backup do not count the same numbers again.
+            self._epoch = max(int(last) + 1, started_ms // 1_000 - EPOCH_ZERO_S)
             write.execute(
                 "INSERT INTO epoch (number, started_ms, boot_id, version) VALUES (?, ?, ?, ?)",
                 (self._epoch, started_ms, boot_id, version),

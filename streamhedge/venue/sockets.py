@@ -7,6 +7,7 @@ through ``failed``; it never vanishes in a callback.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from websockets.http11 import Response
 FRAME_MOST = 256 * 1024
 PING_S = 5.0
 HANDSHAKE_S = 10.0
+UNHEARD = logging.Logger("streamhedge.sockets", level=logging.CRITICAL + 1)
+"""The library logs addresses and frames at DEBUG, and they hold the listen key: it gets a logger that nobody hears."""
 TEXT = (Opcode.TEXT, Opcode.BINARY)
 Taker = Callable[[bytes], None]
 
@@ -79,6 +82,7 @@ async def open_socket(url: str, taker: Taker, on_error: Callable[[BaseException]
         ping_timeout=PING_S,
         close_timeout=1.0,
         user_agent_header="streamhedge",
+        logger=UNHEARD,
     )
     assert isinstance(connection, DirectConnection), "the factory above makes the connection"
     return connection

@@ -49,6 +49,8 @@ NOT_PROCESSED: dict[str, tuple[int, ...]] = {
 """503 texts that mean the order did not execute, with the codes they come with (0: none); any other 503 is in doubt."""
 RETRY_AFTER = re.compile("([0-9]{1,9})")
 BANNED_UNTIL = re.compile("banned until ([0-9]{13})(?![0-9])")
+DUPLICATE_ID = -4116
+"""An order under this very id is open: that is evidence of life, not a refusal."""
 AUTHENTICATION = (-2014, -2015, -2017, -1022)
 MARGIN = (-2018, -2019, -4050, -4051)
 FILTERS = (-1111, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4164, -4131)
@@ -97,7 +99,7 @@ def classify_order(
 
 
 def _certainly_refused(status: int, code: int, message: str) -> bool:
-    if code in UNKNOWN_CODES or any(text in message.lower() for text in UNKNOWN_TEXTS):
+    if code in UNKNOWN_CODES or code == DUPLICATE_ID or any(text in message.lower() for text in UNKNOWN_TEXTS):
         return False
     if status in (403, 404, 418, 429):
         return True

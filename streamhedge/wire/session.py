@@ -104,6 +104,7 @@ class SessionState:
     setup_done: bool = False
     setup_after_ns: int = 0
     private_open_ns: int = 0
+    lost_ns: int = 0
     snapshot_asked_ns: int = 0
     audit_ns: int = 0
     seen_ns: int = 0
@@ -302,7 +303,7 @@ class Session:
     def _snapshot(self, event: Snapshot, now_ns: int) -> None:
         memory = self.state
         memory.seen_ns = now_ns
-        late = event.requested_ns < memory.private_open_ns or memory.private_open_ns == 0
+        late = event.requested_ns < max(memory.private_open_ns, memory.lost_ns) or memory.private_open_ns == 0
         memory.snapshot_asked_ns = 0
         if not memory.synced and late:
             return
@@ -340,6 +341,7 @@ class Session:
         if self.state.status in ("LIVE", "SUSPECT"):
             self._change("SUSPECT", reason)
         self.state.synced = False
+        self.state.lost_ns = now_ns
         self.state.snapshot_asked_ns = 0
 
     # ------------------------------------------------------------ time

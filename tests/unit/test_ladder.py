@@ -110,7 +110,7 @@ def test_flatten_closes_all() -> None:
 
 def test_two_zero_fills_take_a_cut_to_market() -> None:
     assert cut_of(seen_at("73350.0", zero_fills=1)).type is OrderType.LIMIT
-    waiting = seen_at("73350.0", zero_fills=2, retry_after_ns=NOW_NS + 1)
+    waiting = seen_at("73350.0", zero_fills=2, reduce_after_ns=NOW_NS + 1)
     assert cut_of(waiting).type is OrderType.MARKET
 
 
@@ -157,7 +157,7 @@ def test_only_one_raise_in_doubt_may_be_passed(said: dict[str, Any]) -> None:
         ({"position_trusted": False}, "stale"),
         ({"mark_age_ms": 10_001}, "stale"),
         ({"mark_suspicious": True}, "price"),
-        ({"retry_after_ns": NOW_NS + 1}, "retry"),
+        ({"reduce_after_ns": NOW_NS + 1}, "retry"),
     ],
 )
 def test_no_cut_while(said: dict[str, Any], word: str) -> None:

@@ -179,11 +179,11 @@ def test_orders_whose_end_is_unknown_come_back(ledger: Ledger, path: Path, statu
 def test_intents_by_time_and_by_run(ledger: Ledger) -> None:
     for hour in (2, 0, 1):
         ledger.commit_intent(order(f"sh-1-{hour}", decided_ms=T0_MS + hour * 3_600_000))
-    ledger.open_epoch(started_ms=T0_MS, boot_id="boot", version="0.1.0")
+    epoch = ledger.open_epoch(started_ms=T0_MS, boot_id="boot", version="0.1.0")
     ledger.commit_intent(order("sh-2-1", decided_ms=T0_MS + 5 * 3_600_000))
     names = [each.client_order_id for each in ledger.intents()]
     assert names == ["sh-1-0", "sh-1-1", "sh-1-2", "sh-2-1"] == ledger.client_order_ids()
-    assert ledger.client_order_ids(epoch=2) == ["sh-2-1"]
+    assert ledger.client_order_ids(epoch=epoch) == ["sh-2-1"]
     hour_ms = 3_600_000
     assert [o.client_order_id for o in ledger.intents(T0_MS + hour_ms, T0_MS + 2 * hour_ms)] == ["sh-1-1"]
     assert [o.client_order_id for o in ledger.intents(since_ms=T0_MS + 2 * hour_ms)] == ["sh-1-2", "sh-2-1"]

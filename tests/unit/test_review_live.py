@@ -62,9 +62,6 @@ def hedger(tmp_path: Path, ready: dict[str, Any]) -> Hedger:
     return Hedger.from_config(DEMO, own, state_dir=tmp_path / "state", env={"KEY": KEY, "SECRET": SECRET})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="hedger.execute_trade_with_hedge: cancelled in to_thread, it books and never feeds"
-)
 async def test_a_caller_that_gives_up_while_the_trade_is_written_does_not_lose_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +96,6 @@ async def test_a_caller_that_gives_up_while_the_trade_is_written_does_not_lose_i
 @pytest.mark.parametrize(
     "body", [b"<html>maintenance</html>", b'{"code":0}', b'{"symbols":[{}]}'], ids=["page", "object", "row"]
 )
-@pytest.mark.xfail(strict=True, reason="hands._read_setup: a 200 that is no exchangeInfo raises in the TaskGroup")
 async def test_a_page_where_the_filters_were_due_does_not_end_the_hedger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
@@ -122,9 +118,6 @@ async def test_a_page_where_the_filters_were_due_does_not_end_the_hedger(
         assert not machine._machine._group._aborting  # type: ignore[attr-defined]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ledger.open_epoch counts from its own file: books put back count the same again"
-)
 def test_books_put_back_from_a_backup_never_number_an_order_twice(tmp_path: Path) -> None:
     used: list[ClientOrderId] = []
     live, copy = tmp_path / "own" / "ledger.sqlite", tmp_path / "copy.sqlite"
@@ -146,7 +139,6 @@ def test_books_put_back_from_a_backup_never_number_an_order_twice(tmp_path: Path
     assert name not in used, "this id was on the wire before: order.status would answer with the old order"
 
 
-@pytest.mark.xfail(strict=True, reason="reactor._external_trade: BLOCKED until `resume --symbol` is not in the ledger")
 def test_a_block_that_only_a_person_lifts_outlives_a_restart(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "own" / "ledger.sqlite")
     ledger.open_epoch(started_ms=make.T0_MS, boot_id="b", version="1")
@@ -174,3 +166,12 @@ def test_a_block_that_only_a_person_lifts_outlives_a_restart(tmp_path: Path) -> 
     state = recovered(ledger, make.policy(), epoch=epoch, now_ns=now_ns, boot="b", shadow=False)
     ledger.close()
     assert state.memory[make.BTCUSDT].block is not None, "the restart goes on fighting the person"
+
+
+async def test_a_host_that_logs_everything_learns_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with venue() as ready, hedger(tmp_path, ready) as machine:
+        await machine.book.live(20)
+        keys = [KEY, *machine._machine.hands._keys]
+    mine = "\n".join(line.getMessage() for line in caplog.records if line.name.startswith("websockets.client"))
+    assert [key[:2] for key in keys if key in mine] == [], "API key, signature and listen key stand in the log"

@@ -85,7 +85,7 @@ TABLE = {
     "400 clock": (400, said(-1021, "Timestamp for this request is outside of the recvWindow."), REFUSED),
     "400 engine clock": (400, said(-5028, "Timestamp for this request is outside of the ME recvWindow."), REFUSED),
     "400 reduce-only": (400, said(-2022, "ReduceOnly Order is rejected."), REFUSED),
-    "400 duplicate id": (400, said(-4116, "ClientOrderId is duplicated."), REFUSED),
+    "400 duplicate id": (400, said(-4116, "ClientOrderId is duplicated."), IN_DOUBT),
     "400 liquidating": (400, said(-2023, "User in liquidation mode now."), REFUSED),
     "400 an unknown parameter is no unknown outcome": (400, said(-1103, "An unknown parameter was sent."), REFUSED),
     "400 internal, not processed": (400, said(-1001, INTERNAL), REFUSED),
