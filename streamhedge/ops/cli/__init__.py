@@ -15,6 +15,7 @@ from streamhedge.ops.cli.control import flatten, halt, kill, may_buy, reduce, re
 from streamhedge.ops.cli.options import example, shared
 from streamhedge.ops.cli.recordings import decode, explain, replay, report
 from streamhedge.ops.cli.run import run, sim
+from streamhedge.ops.cli.simulate import simulate
 from streamhedge.ops.cli.tables import book, funding, journal, ledger, orders
 from streamhedge.ops.exits import FAILURE, OK, exit_of
 from streamhedge.ops.lines import inert
@@ -35,7 +36,7 @@ def cli(**said: Any) -> None:
 for _command in (
     *(run, sim, status, may_buy, trade, halt, reduce, resume, flatten, kill),
     *(book, orders, funding, journal, ledger, replay, explain, report, decode),
-    *(config, init, doctor, completion),
+    *(config, init, doctor, completion, simulate),
 ):
     cli.add_command(_command)
 

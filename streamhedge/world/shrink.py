@@ -1,0 +1,46 @@
+"""A failing world made small: happenings are left out as long as the same invariant still breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamhedge.world.world import Outcome, Recover, World
+
+RUNS_MOST = 200
+
+
+def shrink(outcome: Outcome, recover: Recover, *, tell: Callable[[int], None] = lambda left: None) -> Outcome:
+    """Return the smallest world found that breaks the same invariant.
+
+    Halves are left out first, then quarters, down to single happenings, over again until nothing more can go.
+
+    Args:
+        outcome: A world that broke an invariant.
+        recover: Start-up, as for the world.
+        tell: Told how many happenings are left, each time it is fewer.
+    """
+    assert outcome.violation is not None, "only what fails can shrink"
+    wanted, best, runs = outcome.violation.invariant, _cut(outcome), 0
+    size = max(1, len(best.case.happenings) // 2)
+    while runs < RUNS_MOST:
+        start, shrunk = 0, False
+        while start < len(best.case.happenings) and runs < RUNS_MOST:
+            kept = [index for index in range(len(best.case.happenings)) if not start <= index < start + size]
+            found = World(best.case.only(kept), recover).run()
+            runs += 1
+            if found.violation is not None and found.violation.invariant == wanted:
+                best, shrunk = found, True
+                tell(len(kept))
+            else:
+                start += size
+        if size == 1 and not shrunk:
+            break
+        size = max(1, size // 2)
+    return best
+
+
+def _cut(outcome: Outcome) -> Outcome:
+    """Drop what was still to come when the invariant broke."""
+    happenings = outcome.case.happenings
+    outcome.case = outcome.case.only([i for i, h in enumerate(happenings) if h.at_ms <= outcome.virtual_ms])
+    return outcome
