@@ -48,6 +48,7 @@ from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.params import HedgeParams
 from streamhedge.settings.config import Config, check_account, load_config
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
+from streamhedge.settings.folders import default_state_dir
 from streamhedge.settings.secrets import Secret, fingerprint, load_secret
 from streamhedge.store.journal import JournalWriter
 from streamhedge.store.ledger import Ledger
@@ -538,12 +539,6 @@ def _latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: 
 
 def _share(waits: list[int], percent: int) -> float | None:
     return None if not waits else round(waits[min(len(waits) - 1, len(waits) * percent // 100)] / 1e6, 3)
-
-
-def default_state_dir(env: Mapping[str, str]) -> Path:
-    """Return the per-user state folder (XDG)."""
-    home = env.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "streamhedge"
 
 
 def endpoints_of(config: Config) -> Endpoints:

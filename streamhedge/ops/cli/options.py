@@ -15,6 +15,7 @@ from rich.console import Console
 from streamhedge.errors import NotRunning
 from streamhedge.ops.instances import running
 from streamhedge.settings.config import Config, load_config
+from streamhedge.settings.folders import default_state_dir
 from streamhedge.settings.secrets import fingerprint, load_secret
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,7 +56,7 @@ class Common:
         self.quiet = bool(said["quiet"])
         self.verbose = bool(said["verbose"])
         self.colour = not said["no_color"] and "NO_COLOR" not in os.environ
-        self.state_dir: Path = said["state_dir"] or default_state_dir()
+        self.state_dir: Path = said["state_dir"] or default_state_dir(os.environ)
 
     def config(self) -> Config:
         """Return the effective configuration."""
@@ -75,12 +76,6 @@ class Common:
         """Return where screens and tables are drawn: as wide as the terminal, plain when it is none."""
         width = None if Console().is_terminal or "COLUMNS" in os.environ else 160
         return Console(no_color=not self.colour, highlight=False, width=width, soft_wrap=False)
-
-
-def default_state_dir() -> Path:
-    """Return the per-user state folder (XDG)."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "streamhedge"
 
 
 def common_of(said: dict[str, Any]) -> Common:
