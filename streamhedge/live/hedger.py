@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from decimal import Decimal
 from itertools import takewhile
@@ -155,8 +155,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             stack.callback(self.ledger.close)
             now_ns, boot = self.clock.now_ns(), boot_id()
             self.epoch = self.ledger.open_epoch(started_ms=now_ns // NS_PER_MS, boot_id=boot, version=__version__)
-            fresh = not self.ledger.float_trades()
-            if fresh and self.venue != "sim":
+            seeded = {trade.asset: True for trade in self.ledger.float_trades()}
+            if not seeded and self.venue != "sim":
                 self.ledger.set_state("reduce", {"reason": FIRST_START})
             name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now_ns // 1_000_000_000))}-e{self.epoch}"
             self.journal = self._journal(name)
@@ -182,10 +182,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             stack.callback(upkeep.close)
             await stack.enter_async_context(self._machine)
             self._machine.between(upkeep.between)
-            if fresh:
-                self._seed()
-            else:
-                self._machine.feed("tick", b'{"lag_ms":0}')
+            self._machine.feed("tick", b'{"lag_ms":0}')
+            self._seed([hedge for hedge in self.policy.hedges if hedge.asset not in seeded])
             self._stack = stack.pop_all()
         return self
 
@@ -243,14 +241,20 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
 
     def _observe(self, reaction: Reaction, recv_ns: int) -> None:
         if reaction.notes and self._on_notes is not None:
-            self._on_notes(reaction.notes, recv_ns)
+            try:
+                self._on_notes(reaction.notes, recv_ns)
+            except Exception as error:
+                # A listener's fault must not end a hedger with a short open: it is told and not asked again.
+                self._on_notes = None
+                said = {"message": "on_notes raised and is not called any more", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(said)
         self.book.observe(reaction, recv_ns)
         self._last = reaction
         self._turn.set()
 
-    def _seed(self) -> None:
-        """Book the initial float of an empty ledger."""
-        for hedge in self.policy.hedges:
+    def _seed(self, hedges: Sequence[HedgeParams]) -> None:
+        """Book the initial float of assets that the ledger knows nothing of."""
+        for hedge in hedges:
             trade = FloatTrade(
                 trade_id=TradeId(f"initial-{hedge.asset}"),
                 asset=hedge.asset,
@@ -444,11 +448,16 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             raise CommandError(f"{kind.value} needs --reason: it stands in the recording; nothing was changed")
         if symbol is not None and symbol not in symbols:
             raise CommandError(f"{symbol} is no hedge of this process; nothing was changed")
-        for key, fields in _latches(kind, symbol, symbols, f"uid {uid}: {reason}").items():
-            await asyncio.to_thread(self.ledger.set_state, key, fields)
-        said = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
-        self._machine.feed("verb", orjson.dumps(said))
+        latches = _latches(kind, symbol, symbols, f"uid {uid}: {reason}")
+        said: dict[str, object] = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
+        await self._machine.finished(self._act(latches, said))
         return self.status()
+
+    async def _act(self, latches: dict[str, dict[str, object]], said: dict[str, object]) -> None:
+        """Write the latches durably, then let the verb act."""
+        for key, fields in latches.items():
+            await asyncio.to_thread(self.ledger.set_state, key, fields)
+        self._machine.feed("verb", orjson.dumps(said))
 
     async def halt(self, reason: str) -> None:
         """Send no order any more, latched over restarts, until a person resumes."""

@@ -126,6 +126,9 @@ class Machine(AbstractAsyncContextManager["Machine"]):
                 outcome.set_result(await work)
             except Exception as error:
                 outcome.set_exception(error)
+            except BaseException:
+                outcome.cancel()
+                raise
 
         self._group.create_task(do())
         return await asyncio.shield(outcome)

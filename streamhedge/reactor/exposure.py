@@ -92,7 +92,7 @@ def foreign_fill(core: Core, symbol: Symbol, signed: Decimal, transaction_time_m
     if transaction_time_ms == exposure.base_ms:
         # Of the same millisecond as the base, which may hold it: the position tells when it has moved that way since.
         missing = book.quantity(symbol) - expected_position(core, exposure)
-        exposure.broken = exposure.broken or missing == 0
+        exposure.broken = True
         if abs(missing - signed) >= abs(missing):
             return
     exposure.foreign += signed
@@ -119,6 +119,7 @@ def settle_exposure(core: Core, memory: SymbolMemory) -> None:
     if core.state.book.quantity(memory.symbol) == expected_position(core, exposure):
         _judge_effect(core, memory, exposure)
         memory.exposure = None
+        memory.mismatches = 0
         return
     if exposure.ended_ns is None:
         exposure.ended_ns = core.now_ns
@@ -205,9 +206,11 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
     memory.exposure = None
     filled = expected - exposure.base - exposure.foreign
     moved = theirs - exposure.base - exposure.foreign
-    if not ours or doubtful or exposure.broken or moved * filled > 0:
-        # Somebody else traded, an order we gave up executed, or events are missing: the venue is right. Only a position
-        # that our fills did not move, or moved the other way, says that what we send does not do what it should.
+    memory.mismatches += 1
+    once = moved * filled > 0 and memory.mismatches == 1
+    if not ours or doubtful or exposure.broken or once:
+        # Somebody else traded, an order we gave up executed, or events are missing: the venue is right. A position that
+        # our fills did not move, or twice in a row moved by something else, says that they do not do what they should.
         core.state.meter.adoptions += 1
         if core.state.book.quantity(memory.symbol) != theirs:
             memory.position_trusted = False

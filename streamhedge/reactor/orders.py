@@ -29,6 +29,7 @@ DEADLINE_NS = 200 * NS_PER_MS
 FIRST_QUERY_NS = 250 * NS_PER_MS
 QUERY_EVERY_NS = 1_000 * NS_PER_MS
 ABSENCES_NEEDED = 2
+VOIDED_PAUSE_NS = 200 * NS_PER_MS
 QUARANTINE_EXTRA_NS = 3_000 * NS_PER_MS
 """Tq = recv_window + 3 s: after that a request that was under way can no longer be accepted (FAULTS, head)."""
 
@@ -259,6 +260,8 @@ def on_voided(core: Core, event: IntentVoided) -> None:
     order = core.state.orders[event.client_order_id]
     _move(core, order, Report.REFUSED)
     order.error_message = event.reason
+    memory = core.memory_of(order.symbol)
+    memory.retry_after_ns = memory.reduce_after_ns = core.now_ns + VOIDED_PAUSE_NS
     core.state.meter.orders_sent -= 1
     core.note("voided", Level.WARNING, order.symbol, f"{order.client_order_id} was not sent: {event.reason}")
 
@@ -448,7 +451,8 @@ def _move(core: Core, order: Order, report: Report) -> None:
 
 def _settle_turnover(core: Core, order: Order, *, first: bool) -> None:
     """Give back what an ended order did not fill of the day's turnover; take again what a ghost filled after all."""
-    if order.reduce_only:
+    _, epoch, _ = parse_client_order_id(order.client_order_id) or ("", -1, 0)
+    if order.reduce_only or epoch != core.state.epoch:
         return
     meter = core.state.meter
     change = order.filled - order.quantity if first else order.filled

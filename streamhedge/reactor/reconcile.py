@@ -152,14 +152,16 @@ def audit_again(core: Core) -> None:
 
 
 def _count_adoption(core: Core, symbol: Symbol) -> None:
-    meter = core.state.meter
-    meter.adoptions += 1
+    core.state.meter.adoptions += 1
+    memory = core.state.memory.get(symbol)
+    if memory is None:
+        return
     horizon = core.now_ns - ADOPTIONS_WINDOW_NS
-    meter.adoption_times_ns = [t for t in meter.adoption_times_ns if t > horizon] + [core.now_ns]
-    if len(meter.adoption_times_ns) > ADOPTIONS_MAX and symbol in core.state.memory:
-        core.memory_of(symbol).block = Block(
+    memory.adoption_times_ns = [t for t in memory.adoption_times_ns if t > horizon] + [core.now_ns]
+    if len(memory.adoption_times_ns) > ADOPTIONS_MAX:
+        memory.block = Block(
             cause="audit",
-            reason=f"{len(meter.adoption_times_ns)} audits in ten minutes had to correct the book",
+            reason=f"{len(memory.adoption_times_ns)} audits in ten minutes had to correct the book",
             latched=False,
             until_ns=core.now_ns + ADOPTIONS_WINDOW_NS,
         )

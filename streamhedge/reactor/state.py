@@ -76,6 +76,8 @@ class SymbolMemory:
     reduce_only_until_ns: int | None = None
     flatten: str = ""
     refused_by: str = ""
+    mismatches: int = 0
+    adoption_times_ns: list[int] = field(default_factory=list)
     fruitless_fills: int = 0
     fruitless_side: str = ""
     confirm_after_ns: int = 0
@@ -138,7 +140,6 @@ class Meter:
     turnover: Decimal = ZERO
     hedge_cost: Decimal = ZERO
     order_times_ns: list[int] = field(default_factory=list)
-    adoption_times_ns: list[int] = field(default_factory=list)
 
 
 @state

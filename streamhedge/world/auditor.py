@@ -118,7 +118,7 @@ class Auditor:
         self.foreign: dict[str, int] = {}
         self.positions: dict[str, Decimal] = {}
         self.marks: dict[str, tuple[Decimal, int]] = {}
-        self.clock_was_off_ns = 0
+        self.refused_rows = 0
         self._trade_seen = 0
         self._private: dict[int, int] = {}
         self._blind_from_ns = 0
@@ -160,7 +160,8 @@ class Auditor:
         self._status = {name: order.status.value for name, order in state.orders.items()}
         self._lag_ms = 0
         self.marks.clear()
-        if self.halted == "store" or (power and self.halted == "rival"):
+        # A latch of the product's own may be lost: to a power loss, or to a ledger that refused it (excused: lost-row).
+        if self.halted == "store" or (self.halted == "rival" and (power or self.refused_rows)):
             self.halted = ""
         for name in lost:
             row = self.meant.get(name)
@@ -600,17 +601,19 @@ class Auditor:
         held = self.exchange.account.position(symbol).amount
         return abs(wanted + held) * mark, max(self.hedge.band, STEP * mark, D(51))
 
-    def books_agree(self, filled: dict[str, Decimal]) -> None:
+    def books_agree(self, rows: list[Order]) -> None:
         """Hold the ledger's fills against the venue's, order by order."""
-        for name, meant in self.meant.items():
-            if meant.forgotten_until_ns or name not in filled:
-                continue
+        for row in rows:
+            name = row.client_order_id
+            meant = self.meant[name]
             order = self.exchange.engine.find(meant.symbol, {"origClientOrderId": name})
-            really = order.filled if order is not None else ZERO
+            really, quote = (order.filled, order.quote) if order is not None else (ZERO, ZERO)
             if "hidden-fill" in EXCUSED and meant.gave_up and order is not None and order.visible_ms:
                 continue
-            if filled[name] != really:
-                raise Violation("11", f"{name} filled {really}, the ledger says {filled[name]}")
+            if row.filled != really:
+                raise Violation("11", f"{name} filled {really}, the ledger says {row.filled}")
+            if row.filled_quote > quote:
+                raise Violation("11", f"{name} filled for {quote}, the ledger says {row.filled_quote}")
 
 
 OPEN = ("PLANNED", "SENT", "WORKING", "IN_DOUBT")

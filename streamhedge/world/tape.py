@@ -11,6 +11,7 @@ D = Decimal
 EIGHT = D("0.00000001")
 MILLIONTH = D("0.000001")
 START = D(67_000)
+LEAST, MOST = D(15_000), D(200_000)
 
 
 class MovedTape(Tape):
@@ -37,4 +38,4 @@ class MovedTape(Tape):
         for at_ms, over_ms, share in self.ramps:
             if elapsed_ms > at_ms:
                 price *= 1 + share * min(over_ms, elapsed_ms - at_ms) / over_ms
-        return price.quantize(EIGHT)
+        return min(MOST, max(LEAST, price)).quantize(EIGHT)

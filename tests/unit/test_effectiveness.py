@@ -14,19 +14,7 @@ from tests.support import builders as make
 D = Decimal
 
 
-@pytest.mark.parametrize(
-    "scale",
-    [
-        D(0),
-        D(-1),
-        pytest.param(
-            D(2),
-            marks=pytest.mark.xfail(
-                strict=True, reason="exposure: a position that moved our way, by any amount, is taken for a stranger's"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("scale", [D(0), D(-1), D(2)])
 def test_fills_that_move_the_position_by_another_factor_stop_after_few_orders(scale: Decimal) -> None:
     machine = make.reactor()
     now_ms, seq, sent = make.T0_MS, 0, 0

@@ -51,9 +51,6 @@ def hedger(tmp_path: Path, ready: dict[str, Any]) -> Hedger:
     return Hedger.from_config(DEMO, own, state_dir=tmp_path / "state", env={"KEY": KEY, "SECRET": SECRET})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="hedger.verb: cancelled in to_thread, the latch is in the ledger and not in force"
-)
 async def test_a_caller_that_gives_up_while_a_halt_is_written_has_halted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,9 +78,6 @@ async def test_a_caller_that_gives_up_while_a_halt_is_written_has_halted(
         assert machine.core.state.halted is not None, "the ledger says HALTED, and orders go on being sent"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="machine.finished: work cancelled with the machine leaves its caller waiting for ever"
-)
 async def test_a_machine_that_ends_leaves_nobody_waiting(tmp_path: Path) -> None:
     started = asyncio.Event()
 
