@@ -19,6 +19,7 @@ from streamhedge.domain.order import OPEN_STATUSES, Order
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.errors import LedgerUnwritable, StoreError
 from streamhedge.store.journal import Line, one_line, original
+from streamhedge.store.ledger import EPOCH_ZERO_S
 
 SUM_EVERY = 500
 
@@ -84,7 +85,8 @@ class VirtualLedger:
 
     def open_epoch(self, *, started_ms: int, boot_id: str) -> int:
         """Begin a run and return its number."""
-        number = len(self.now.epochs) + 1
+        last = self.now.epochs[-1]["number"] if self.now.epochs else 0
+        number = max(last + 1, started_ms // 1_000 - EPOCH_ZERO_S)
         self.now.epochs.append({"number": number, "started_ms": started_ms, "boot_id": boot_id})
         self._sync()
         return number

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from streamhedge.domain.events import FloatTradeKind
 from streamhedge.sim.market import graded
 from streamhedge.sim.refusals import Refusal
+from streamhedge.world.auditor import EXCUSED
 from streamhedge.world.wire import MS
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ def _fault(world: World, kind: str, value: str) -> None:
 
 
 def _key_ends(world: World, kind: str, value: str) -> None:
-    """The listen key ends, where the process can hear of it (excused: silent-key)."""
+    """The listen key ends; where the process can hear of it, while that is excused."""
+    if "silent-key" not in EXCUSED:
+        _fault(world, kind, value)
+        return
     streams, wire = world.exchange.streams, world.wire
     sockets = [streams.connections.get(s.venue_number) for s in wire.sockets if s.stream == "private"]
     heard = [c for c in sockets if c is not None and not c.frozen and not c.muted]
@@ -113,6 +117,10 @@ def _switch(world: World, kind: str, value: str) -> None:
 
 def _wire(world: World, kind: str, value: str) -> None:
     world.wire.arm(kind, int(value))
+
+
+def _frames_again(world: World, kind: str, value: str) -> None:
+    world.wire.repeating += int(value)
 
 
 def _net_down(world: World, kind: str, value: str) -> None:
@@ -195,6 +203,7 @@ APPLY: dict[str, Apply] = {
     **dict.fromkeys(("frame-lost", "frame-slow"), _wire),
     **dict.fromkeys(("kill", "power"), _kill),
     **{"again": _again, "rival": _rival, "transfer": _transfer, "leverage": _leverage, "net-down": _net_down},
+    **{"frames-again": _frames_again},
     **{"contract": _contract, "brackets": _brackets, "stop": _stop, "stall": _stall},
     **{"ledger-fails": _ledger_fails, "journal-fails": _journal_fails},
 }

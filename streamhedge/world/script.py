@@ -206,6 +206,7 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "ask-answer-slow": (3, _between(100, 5_000)),
     "frame-lost": (3, _of("1")),
     "frame-slow": (3, _between(20, 3_000)),
+    "frames-again": (4, _between(5, 60)),
     "net-down": (1, _between(1, 20)),
     # the machine
     "kill": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from streamhedge.world.world import Outcome, Recover, World
 
@@ -10,7 +11,7 @@ RUNS_MOST = 200
 
 
 def shrink(outcome: Outcome, recover: Recover, *, tell: Callable[[int], None] = lambda left: None) -> Outcome:
-    """Return the smallest world found that breaks the same invariant.
+    """Return the smallest world found that breaks the same invariant, with its recording.
 
     Halves are left out first, then quarters, down to single happenings, over again until nothing more can go.
 
@@ -36,7 +37,7 @@ def shrink(outcome: Outcome, recover: Recover, *, tell: Callable[[int], None] = 
         if size == 1 and not shrunk:
             break
         size = max(1, size // 2)
-    return best
+    return World(replace(best.case, options=replace(best.case.options, keep=True)), recover).run()
 
 
 def _cut(outcome: Outcome) -> Outcome:

@@ -77,6 +77,7 @@ class Wire:
         self.fired: dict[str, int] = {}
         self.sockets: list[Socket] = []
         self.in_flight = 0
+        self.repeating = 0
         self.refusing_until_ns = 0
         self._process = 0
         self._chance = random.Random(f"wire-{seed}")
@@ -289,10 +290,20 @@ class Wire:
     def _publish(self, socket: Socket, body: bytes) -> None:
         extra = 0
         if socket.stream == "private":
+            self._repeat(socket, body)
             if self.take("frame-lost") is not None:
                 return
             extra = (self.take("frame-slow") or 0) * MS
         self._later(socket, lambda: self._frame(socket, body), extra)
+
+    def _repeat(self, socket: Socket, body: bytes) -> None:
+        """Deliver a frame once more, later and out of turn, while that fault lasts."""
+        if self.repeating > 0:
+            self.repeating -= 1
+            self.fired["frames-again"] = self.fired.get("frames-again", 0) + 1
+            self.schedule.after(
+                self.latency_ns() + self._chance.randint(0, 3_000) * MS, lambda: self._frame(socket, body)
+            )
 
     def _flush_api(self) -> None:
         exchange = self.exchange
