@@ -129,7 +129,11 @@ TRANSITIONS[_S.ABSENT, _R.REFUSED] = _S.REFUSED
 
 @state
 class Order:
-    """One order of ours; written by the reactor only. Quantities are unsigned base units."""
+    """One order of ours; written by the reactor only. Quantities are unsigned base units.
+
+    ``filled_quote`` is what it filled for by the best knowledge; ``reported_quote`` only what execution reports added up to,
+    because an `order.status` answer may come before, after or instead of them.
+    """
 
     client_order_id: ClientOrderId
     symbol: Symbol
@@ -149,6 +153,7 @@ class Order:
     status: OrderStatus = OrderStatus.PLANNED
     filled: Decimal = ZERO
     filled_quote: Decimal = ZERO
+    reported_quote: Decimal = ZERO
     commission: Decimal = ZERO
     commission_asset: Asset | None = None
     realised_pnl: Decimal = ZERO

@@ -275,8 +275,7 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         assert event.report is not None, "an answer that found the order says what became of it"
         order.order_id = event.order_id or order.order_id
         was_open = order.is_open
-        if event.filled > order.filled and event.filled_quote > order.filled_quote:
-            order.filled_quote = event.filled_quote
+        order.filled_quote = max(order.filled_quote, event.filled_quote)
         _take_fill_total(order, event.filled)
         _move(core, order, event.report)
         if was_open and order.filled > 0 and not is_covered(core, order):
@@ -372,7 +371,8 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
     order.order_id = event.order_id
     if event.last_quantity > 0 and event.trade_id:
         order.trade_ids = [*(order.trade_ids or []), event.trade_id]
-        order.filled_quote += event.last_quantity * event.last_price
+        order.reported_quote += event.last_quantity * event.last_price
+        order.filled_quote = max(order.filled_quote, order.reported_quote)
         order.commission += event.commission
         order.commission_asset = event.commission_asset
         order.realised_pnl += event.realised_pnl

@@ -388,3 +388,15 @@ def test_a_snapshot_asked_before_a_private_frame_was_lost_does_not_make_the_book
     late = replace(make.snapshot("-10", entry="67121.4", requested_ns=asked), audit=True)
     step(late, after_ms=20)
     assert session.state.status == "SUSPECT", "what the lost frame said may be newer than this answer"
+
+
+def test_a_fill_told_by_the_status_answer_and_by_its_report_is_paid_for_once() -> None:
+    desk = Desk()
+    desk.float("+1")
+    mine = desk.order
+    desk.sent(outcome(mine, OutcomeKind.IN_DOUBT, Report.DOUBT, status=503), after_ms=5)
+    desk.take(found(mine, Report.FILLED, "1"), after_ms=300)
+    desk.now_ms += 50
+    desk.position("-11")
+    desk.report(mine, "1", trade=1)
+    assert mine.filled_quote == D("67121.4") and mine.average_price == D("67121.4")
