@@ -45,18 +45,14 @@ EDGES = {
 
 
 EXCUSED = {
-    "silent-key": "a listen key whose end nobody heard of is not found out before its renewal (wire/session.py)",
     "clock-step": "a venue clock that moves beyond the window makes snapshots fail in a tight loop (wire/session.py)",
     "dead-key": "the book turns LIVE again on a snapshot while the listen key is dead (wire/session.py)",
     "held-events": "what is heard between a snapshot and LIVE is held and not let go when LIVE comes (wire/session.py)",
-    "early-snapshot": "a snapshot asked before trust was lost restores it (wire/session.py)",
     "setup-once": "a set-up that fails after the first is never read again (wire/session.py)",
     "contract-news": "contract news lost in a gap of the market stream are never read again (wire/session.py)",
     "fast-boot": "a lost intent is not waited for when the machine is back within seconds (live/recovery.py)",
-    "second-cut": "a foreign move makes the ladder cut beside a reducing order in doubt (rules/liquidation.py)",
-    "stale-flat": "held events older than a snapshot that shows no position undo it (domain/book.py)",
     "hidden-fill": "after a restart an order the venue hides for long is booked as never executed (reactor/orders.py)",
-    "double-quote": "a report that order.status overtook adds its quote once more (reactor/orders.py)",
+    "second-cut": "the ladder cuts beside an order in doubt that reduces, not only beside one that raises (rules/liquidation.py)",
     "lost-row": "a row that the ledger refused is never written again (runtime/pump.py)",
 }
 """Violations that are known and not mended yet, by name: each keeps a world away from where it would be found."""
@@ -131,7 +127,6 @@ class Auditor:
         self._snapshot_asked_ns = 0
         self._lag_ms = 0
         self._started_ns = 0
-        self._flat_said_ns: dict[str, int] = {}
         self._status: dict[str, str] = {}
         self._versions: dict[str, int] = {}
         self._wrong_since: dict[str, int] = {}
@@ -293,27 +288,10 @@ class Auditor:
         if kind == "ord":
             self._heard_status(rest.rpartition("-")[0], fields)
         elif kind in ("pos", "bal") and fields.get("status") == 200:
-            self._said_flat(kind, fields["result"])
             if self._half.get(rest, kind) == kind:
                 self._half[rest] = kind
-            elif self._private and self._asked.get(rest, 0) >= self._proven_from():
+            elif self._private and self._asked.get(rest, 0) >= self._blind_from_ns:
                 self._snapshot_asked_ns = max(self._snapshot_asked_ns, self._asked[rest])
-
-    def _said_flat(self, kind: str, rows: list[dict[str, Any]]) -> None:
-        if kind == "pos":
-            named = [row["symbol"] for row in rows]
-            for symbol in self.exchange.contracts:
-                if symbol not in named:
-                    self._flat_said_ns[symbol] = self.schedule.now_ns
-
-    def _is_flat_undone(self, symbol: str) -> bool:
-        """Tell whether the book may hold what a snapshot without the symbol should have undone."""
-        recent = self.schedule.now_ns - self._flat_said_ns.get(symbol, -TRUTH_WITHIN_NS) < TRUTH_WITHIN_NS
-        return "stale-flat" in EXCUSED and recent and symbol in self._wrong_since
-
-    def _proven_from(self) -> int:
-        """Return since when a snapshot must have been asked to count."""
-        return min(self._private.values()) if "early-snapshot" in EXCUSED else self._blind_from_ns
 
     def _heard_status(self, name: str, fields: dict[str, Any]) -> None:
         meant = self.meant.get(name)
@@ -420,8 +398,6 @@ class Auditor:
     def _check_direction(self, meant: Meant) -> None:
         """Worst cases of this order, and of those that may be alive, at the venue."""
         symbol, name = meant.symbol, meant.client_id
-        if self._is_flat_undone(symbol):
-            return
         held = self.exchange.account.position(symbol).amount
         blind = self.blind.get(symbol, ZERO)
         cap = min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
@@ -619,7 +595,7 @@ class Auditor:
                 continue
             if row.filled != really:
                 raise Violation("11", f"{name} filled {really}, the ledger says {row.filled}")
-            if row.filled_quote > quote and "double-quote" not in EXCUSED:
+            if row.filled_quote > quote:
                 raise Violation("11", f"{name} filled for {quote}, the ledger says {row.filled_quote}")
             if row.commission > self.fees.get(name, ZERO):
                 raise Violation("11", f"{name} cost {self.fees.get(name)}, the ledger says {row.commission}")

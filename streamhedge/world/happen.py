@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from streamhedge.domain.events import FloatTradeKind
 from streamhedge.sim.market import graded
 from streamhedge.sim.refusals import Refusal
-from streamhedge.world.auditor import EXCUSED
 from streamhedge.world.wire import MS
 
 if TYPE_CHECKING:
@@ -37,9 +36,13 @@ def _again(world: World, kind: str, value: str) -> None:
 def _verb(world: World, kind: str, value: str) -> None:
     """Halt or reduce for so many seconds; the operator resumes."""
     world.verb(kind)
-    world.schedule.after(int(value) * 1_000 * MS, lambda: world.verb("resume"))
-    if kind == "flatten":
-        world.schedule.after(int(value) * 1_000 * MS, lambda: world.verb("resume", BTCUSDT))
+
+    def end() -> None:
+        if not world.healing:  # else everything is resumed already
+            world.verb("resume")
+            world.verb("resume", BTCUSDT)
+
+    world.schedule.after(int(value) * 1_000 * MS, end)
 
 
 def _external(world: World, kind: str, value: str) -> None:
@@ -89,18 +92,6 @@ def _ramp(world: World, kind: str, value: str) -> None:
 
 def _fault(world: World, kind: str, value: str) -> None:
     world.exchange.faults.arm(f"{kind}={value}", world.exchange.now_ms)
-
-
-def _key_ends(world: World, kind: str, value: str) -> None:
-    """The listen key ends; where the process can hear of it, while that is excused."""
-    if "silent-key" not in EXCUSED:
-        _fault(world, kind, value)
-        return
-    streams, wire = world.exchange.streams, world.wire
-    sockets = [streams.connections.get(s.venue_number) for s in wire.sockets if s.stream == "private"]
-    heard = [c for c in sockets if c is not None and not c.frozen and not c.muted]
-    if heard and not wire.armed.get("frame-lost") and world.exchange.faults.peek("S1", world.exchange.now_ms) is None:
-        _fault(world, kind, value)
 
 
 def _switch(world: World, kind: str, value: str) -> None:
@@ -194,9 +185,8 @@ APPLY: dict[str, Apply] = {
     **dict.fromkeys(("halt", "reduce", "flatten"), _verb),
     **dict.fromkeys(("external", "external-eth"), _external),
     **dict.fromkeys(("jump", "crash"), _ramp),
-    **dict.fromkeys(("S1", "S3", "S7", "S8", "U5", "U6", "U8", "U9"), _fault),
+    **dict.fromkeys(("S1", "S3", "S7", "S8", "U2", "U3", "U5", "U6", "U8", "U9"), _fault),
     **dict.fromkeys(("O1", "O3", "O5", "O6", "O7", "O14", "O15", "A5", "M3"), _fault),
-    **dict.fromkeys(("U2", "U3"), _key_ends),
     **dict.fromkeys(("S2", "S10", "C1", "M1"), _switch),
     **dict.fromkeys(("order-lost", "order-slow", "order-refused", "order-answer-lost", "order-answer-slow"), _wire),
     **dict.fromkeys(("call-lost", "call-answer-lost", "ask-lost", "ask-answer-lost", "ask-answer-slow"), _wire),

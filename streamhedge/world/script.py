@@ -174,7 +174,7 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "S7": (1, _of("x")),
     "S8": (1, _of("x")),
     "S10": (1, _for(_of("BTCUSDT"), 2, 20)),
-    "U2": (1, _of("event")),
+    "U2": (1, _of("event", "silent")),
     "U3": (1, _of("x")),
     "U5": (3, _of("x")),
     "U6": (3, _of("x")),

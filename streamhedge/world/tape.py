@@ -32,6 +32,17 @@ class MovedTape(Tape):
         """Begin a ramp at a moment of the tape."""
         self.ramps.append((at_ms, max(1, over_ms), D(permille) / 1_000))
 
+    def settle(self, elapsed_ms: int) -> None:
+        """End every ramp where it stands."""
+        self.ramps = [
+            (
+                at_ms,
+                max(1, min(over_ms, elapsed_ms - at_ms)),
+                share * min(over_ms, max(0, elapsed_ms - at_ms)) / over_ms,
+            )
+            for at_ms, over_ms, share in self.ramps
+        ]
+
     def price_at(self, elapsed_ms: int) -> Decimal:
         """Return the price after that much tape time."""
         price = super().price_at(elapsed_ms)

@@ -396,11 +396,14 @@ class World:
         self.exchange.engine.transfer(
             max(D(0), needed * 2 - self.exchange.account.wallet), "DEPOSIT", self.schedule.now_ms
         )
+        self.tape.settle(self.schedule.now_ms - self.exchange.start_ms)
         process = self.process
         if process is not None:  # else the next run is planned already
             process.kill_at = ""
             if process.suspended:
                 process.resume(0, frames_first=True)
+            self.verb("resume")
+            self.verb("resume", BTCUSDT)
 
     def _tell_contracts(self) -> None:
         """Say again that every contract trades: news may have been lost (excused: contract-news)."""
@@ -414,11 +417,14 @@ class World:
         """Safety is shown; now liveness."""
         self.heal()
         healed_ns = self.schedule.now_ns
+        limited_ns = 0
         while (wrong := self._unsettled()) is not None:
             if not self._play(self.schedule.now_ns + 100 * MS):
                 return
             waited_ns = self.schedule.now_ns - healed_ns
-            if waited_ns > (PATIENCE_NS if self._is_limited() else HEALED_WITHIN_NS):
+            if self._is_limited():
+                limited_ns = self.schedule.now_ns
+            if waited_ns > (PATIENCE_NS if self.schedule.now_ns - limited_ns < 60 * S else HEALED_WITHIN_NS):
                 raise Violation("20", f"{waited_ns // S} s after the faults ended: {wrong}")
         took_ms = (self.schedule.now_ns - healed_ns) // MS
         self.auditor.note(f"converged after {took_ms} ms")
