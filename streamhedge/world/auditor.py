@@ -45,14 +45,9 @@ EDGES = {
 
 
 EXCUSED = {
-    "clock-step": "a venue clock that moves beyond the window makes snapshots fail in a tight loop (wire/session.py)",
     "dead-key": "the book turns LIVE again on a snapshot while the listen key is dead (wire/session.py)",
-    "held-events": "what is heard between a snapshot and LIVE is held and not let go when LIVE comes (wire/session.py)",
-    "setup-once": "a set-up that fails after the first is never read again (wire/session.py)",
-    "contract-news": "contract news lost in a gap of the market stream are never read again (wire/session.py)",
     "fast-boot": "a lost intent is not waited for when the machine is back within seconds (live/recovery.py)",
     "hidden-fill": "after a restart an order the venue hides for long is booked as never executed (reactor/orders.py)",
-    "second-cut": "the ladder cuts beside an order in doubt that reduces, not only beside one that raises (rules/liquidation.py)",
     "lost-row": "a row that the ledger refused is never written again (runtime/pump.py)",
 }
 """Violations that are known and not mended yet, by name: each keeps a world away from where it would be found."""
@@ -119,6 +114,7 @@ class Auditor:
         self.marks: dict[str, tuple[Decimal, int]] = {}
         self.refused_rows = 0
         self.holding = True
+        """The product holds what it hears until a snapshot is there; only then it can act on it."""
         self._trade_seen = 0
         self._private: dict[int, int] = {}
         self._blind_from_ns = 0
@@ -213,8 +209,7 @@ class Auditor:
             name = order["c"]
             if order["X"] in ENDS:
                 self._end(name)
-            heard = not (self.holding and "held-events" in EXCUSED)
-            if heard and name.startswith("sh-") and not name.startswith(self.prefix):
+            if not self.holding and name.startswith("sh-") and not name.startswith(self.prefix):
                 self.halted = self.halted or "rival"
 
     def _untrusted(self, why: str) -> None:
@@ -356,8 +351,7 @@ class Auditor:
             return
         names = ", ".join(other.client_id for other in others)
         ladder = meant.purpose == "ladder" and meant.reduce_only and len(others) == 1
-        if "second-cut" not in EXCUSED:
-            ladder = ladder and not others[0].reduce_only
+        ladder = ladder and not others[0].reduce_only
         if not ladder:
             raise Violation("3", f"{meant.client_id} while {names} may be alive")
         self.count("ladder beside an order in doubt")
@@ -582,7 +576,7 @@ class Auditor:
             ZERO, min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
         )
         held = self.exchange.account.position(symbol).amount
-        return abs(wanted + held) * mark, max(self.hedge.band, STEP * mark, D(51))
+        return abs(wanted + held) * mark, max(self.hedge.band + STEP * mark, D(51))
 
     def books_agree(self, rows: list[Order]) -> None:
         """Hold the ledger's fills against the venue's, order by order."""

@@ -72,11 +72,12 @@ def _transfer(world: World, kind: str, value: str) -> None:
 
 def _leverage(world: World, kind: str, value: str) -> None:
     """Somebody sets another leverage, and sets it back."""
-    _set_leverage(world, int(value))
-    world.schedule.after(10_000 * MS, lambda: _set_leverage(world, world.options.leverage))
+    set_leverage(world, int(value))
+    world.schedule.after(10_000 * MS, lambda: set_leverage(world, world.options.leverage))
 
 
-def _set_leverage(world: World, leverage: int) -> None:
+def set_leverage(world: World, leverage: int) -> None:
+    """Set the leverage as somebody else does, with its news."""
     now_ms = world.schedule.now_ms
     world.exchange.account.position(BTCUSDT).leverage = leverage
     row = {"s": BTCUSDT, "l": leverage}

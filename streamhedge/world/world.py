@@ -301,8 +301,6 @@ class World:
         process = self.process
         if process is None or process.suspended or self.ledger.failing:
             return
-        if self.healing:
-            self._tell_contracts()
         state = process.pump.reactor.state
         stuck = bool(state.halted or state.reducing.get("operator"))
         symbols = [m.symbol for m in state.memory.values() if m.block or m.flatten or m.venue_closed or m.reduce_only]
@@ -405,14 +403,6 @@ class World:
             self.verb("resume")
             self.verb("resume", BTCUSDT)
 
-    def _tell_contracts(self) -> None:
-        """Say again that every contract trades: news may have been lost (excused: contract-news)."""
-        if "contract-news" not in EXCUSED:
-            return
-        for symbol in self.exchange.contracts:
-            self.exchange.change_contract(symbol, self.schedule.now_ms, status="TRADING")
-        self.wire.flush()
-
     def _converge(self) -> None:
         """Safety is shown; now liveness."""
         self.heal()
@@ -464,6 +454,8 @@ class World:
         naked, allowed = self.auditor.naked()
         if naked > allowed:
             memory = state.memory[BTCUSDT]
+            if self.options.isolated and memory.blocked is not None and memory.blocked.cause == "margin":
+                return None  # money in the wallet does not reach an isolated position
             why = memory.blocked.reason if memory.blocked is not None else memory.hold or "no reason given"
             return f"{naked:.0f} naked ({why})"
         return None
