@@ -31,7 +31,7 @@ def recorded() -> Any:
     with room() as folder:
 
         async def run() -> dict[str, Any]:
-            async with exchange(folder, "--tape", "calm", "--speed", "50", "--funding-every", "2s") as venue:
+            async with exchange(folder, "--tape", "calm", "--speed", "50") as venue:
                 account = Account(folder, venue, more='[record]\ndir = "recordings"\nrotate = "1s"\nkeep = "7d"\n')
                 async with account.run("--json", "--record", str(folder / "recording")) as program:
                     await until("hedged", account.hedged)
