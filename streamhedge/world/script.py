@@ -221,7 +221,6 @@ KINDS: dict[str, tuple[int, Draw]] = {
 }
 """Kind to (how often beside the others, how its value is drawn)."""
 ALWAYS = ("buy", "sell")
-SETUP_BREAKERS = ("call-lost", "call-answer-lost", "M3", "net-down", "C1")
 
 
 def draw(seed: int, length_ms: int) -> Case:
@@ -229,8 +228,6 @@ def draw(seed: int, length_ms: int) -> Case:
     chance = random.Random(f"world-{seed}")
     share = chance.choice((15, 30, 50, 80))
     kinds = [kind for kind in KINDS if kind in ALWAYS or chance.randrange(100) < share]
-    if "external-eth" in kinds:  # excused: setup-once
-        kinds = [kind for kind in kinds if kind not in SETUP_BREAKERS]
     low = chance.choice((1, 2, 10, 40))
     isolated = chance.randrange(8) == 0
     options = Options(
