@@ -153,19 +153,20 @@ from streamhedge.live.hedger import Hedger, endpoints_of
 from streamhedge.settings.config import load_config
 from streamhedge.settings.secrets import Secret
 
-def planted(notes, recv_ns):
-    if any(note.code == "filled" for note in notes):
-        raise RuntimeError("planted behind the pump")
+class Planted(Hedger):
+    def _observe(self, reaction, recv_ns):
+        super()._observe(reaction, recv_ns)
+        if any(note.code == "filled" for note in reaction.notes):
+            raise RuntimeError("planted behind the pump")
 
 async def main():
     config = load_config([Path(name) for name in sys.argv[2:]], (), os.environ)
-    async with Hedger(
+    async with Planted(
         config,
         endpoints=endpoints_of(config),
         api_key=Secret(os.environ["E2E_KEY"]),
         api_secret=Secret(os.environ["E2E_SECRET"]),
         state_dir=Path(sys.argv[1]),
-        on_notes=planted,
     ):
         await asyncio.sleep(60)
 
