@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from streamhedge.domain.commands import Reaction
-from streamhedge.errors import StoreError
+from streamhedge.errors import JournalCorrupt, StoreError
 from streamhedge.runtime.replay import ReplayResult, reactions, replay_lines
 from streamhedge.store.journal import Line, read_lines
 
@@ -51,7 +51,11 @@ def replay_files(
     Raises:
         JournalCorrupt, StoreError: a file is no sound recording.
     """
-    return replay_lines(lines_of(paths, on_cut=on_cut), until=until, progress=progress)
+    found = replay_lines(lines_of(paths, on_cut=on_cut), until=until, progress=progress)
+    if not found.digest:
+        named = ", ".join(str(path) for path in paths)
+        raise JournalCorrupt(f"{named}: not one whole line: there is nothing to replay; name a recording (*.rec)")
+    return found
 
 
 async def replay(path: str | Path) -> AsyncIterator[Reaction]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from streamhedge.domain.commands import Level
-from streamhedge.errors import ConfigError, JournalCorrupt, StoreError
+from streamhedge.domain.commands import Level, Note
+from streamhedge.errors import AuthenticationError, ConfigError, JournalCorrupt, StoreError
 from streamhedge.live.hedger import Hedger, endpoints_of
 from streamhedge.live.recordings import replay_files
 from streamhedge.ops import child, demo
@@ -29,6 +29,7 @@ from streamhedge.settings.endpoints import Endpoints
 from streamhedge.settings.secrets import Secret, load_secret
 
 LIVE_WAIT_S = 20.0
+KEY_REMEDY = "Check the API key, its secret, its futures permission and its IP list; nothing was sent"
 SETTLE_S = 20.0
 AGREE_S = 6.0
 
@@ -82,6 +83,15 @@ def _sim_arguments(plan: Plan) -> list[str]:
 
 
 async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tuple[Secret, Secret]) -> dict[str, Any]:
+    stop = asyncio.Event()
+    refused: list[Note] = []
+
+    def heard(notes: tuple[Note, ...], recv_ns: int) -> None:
+        lines.notes(notes, recv_ns)
+        refused.extend(note for note in notes if note.code == "key_refused")
+        if refused:
+            stop.set()
+
     hedger = Hedger(
         plan.config,
         endpoints=endpoints,
@@ -90,9 +100,8 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         state_dir=plan.state_dir,
         record_dir=plan.record_dir,
         shadow=plan.shadow,
-        on_notes=lines.notes,
+        on_notes=heard,
     )
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -104,6 +113,9 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
         async with served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer):
             truth = await _through(plan, hedger, endpoints, stop, say)
+    if refused:
+        said = refused[0].data
+        raise AuthenticationError(401, int(str(said["error_code"])), f"{said['message']} {KEY_REMEDY}")
     say("stop", _last_words(hedger))
     return await asyncio.to_thread(_summary, hedger, truth, stop.is_set())
 

@@ -90,6 +90,7 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         now_ns=core.now_ns,
         lag_ms=core.state.lag_ms,
         unmarked=tuple(book.unmarked(hedge.symbol)),
+        doubt_raises=any(order.in_doubt and not order.reduce_only for order in working),
         cutting=memory.cutting,
         cut_to=memory.cut_to,
     )

@@ -47,6 +47,7 @@ from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
 from streamhedge.reactor.orders import (
+    AUTHENTICATION_CODES,
     note_fill,
     on_execution_report,
     on_outcome,
@@ -405,12 +406,24 @@ def _on_store_failed(core: Core, event: StoreFailed) -> None:
 
 
 def _on_call_failed(core: Core, event: CallFailed) -> None:
+    if event.code in AUTHENTICATION_CODES:
+        _key_refused(core, event)
+        return
     core.note(
         "call_failed",
         Level.WARNING,
         None,
         f"{event.what} failed: HTTP {event.status} {event.code} {event.message}; it is asked again",
     )
+
+
+def _key_refused(core: Core, event: CallFailed) -> None:
+    """A key that never worked is the operator's to correct before anything begins; one that stops working halts."""
+    said = f"the venue refuses the key ({event.code} {event.message}): check key, secret, permissions and IP list"
+    if core.state.live_since_ns:
+        _halt(core, said)
+    else:
+        core.note("key_refused", Level.CRITICAL, None, said, error_code=event.code, message=event.message)
 
 
 # ---------------------------------------------------------------- people

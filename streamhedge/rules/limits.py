@@ -99,7 +99,8 @@ def _data(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | No
 
 
 def _single(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
-    exception = draft.purpose is Purpose.LADDER and view.doubt_orders == view.open_orders == 1
+    beside = view.doubt_orders == view.open_orders == 1 and view.doubt_raises
+    exception = draft.purpose is Purpose.LADDER and beside
     if view.open_orders and not exception:
         return f"{view.open_orders} order of ours is open or in doubt on {draft.symbol}"
     if context.open_intents >= view.limits.max_open_intents:

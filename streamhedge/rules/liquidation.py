@@ -161,7 +161,7 @@ def _may_cut(view: HedgeView, *, own_fired: bool) -> str:
         return "stale"
     if view.mark_suspicious:
         return "price"
-    if view.open_orders and not (view.open_orders == view.doubt_orders == 1 and view.pending_low < 0):
+    if view.open_orders and not (view.open_orders == view.doubt_orders == 1 and view.doubt_raises):
         return "in_flight"
     if view.now_ns < view.reduce_after_ns and view.zero_fills == 0:
         return "retry"

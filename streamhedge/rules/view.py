@@ -84,6 +84,7 @@ class HedgeView:
         unmarked: Other cross positions whose mark or brackets are not known: the margin cannot be computed.
         cutting: The step of a cut that has begun and is not finished; it goes on below its own threshold.
         cut_to: The short that cut is to leave, base units.
+        doubt_raises: True when what is in doubt would raise the short: only beside such an order may the ladder act.
     """
 
     params: HedgeParams
@@ -123,6 +124,7 @@ class HedgeView:
     cutting: LadderStep | None = None
     cut_to: Decimal = ZERO
     reduce_after_ns: int = 0
+    doubt_raises: bool = False
 
 
 @record

@@ -58,11 +58,14 @@ TIME_EVERY_NS = 60 * NS_PER_SECOND
 SNAPSHOT_TIMEOUT_NS = 3 * NS_PER_SECOND
 SETUP_TIMEOUT_NS = 30 * NS_PER_SECOND
 SETUP_AGAIN_NS = 1 * NS_PER_SECOND
+CLOCK_CODES = (-1021, -5028)
 PROOF_NS = 5 * NS_PER_SECOND
 """A stream that was opened and has not delivered by then is named (FAULTS S2): an acknowledgement proves nothing."""
 BACKOFF_FIRST_MS = 250
 BACKOFF_MOST_MS = 30_000
 HELD_MOST = 10_000
+HOLDING = ("COLD", "SYNCING")
+SNAPSHOT_RETRY_MOST_NS = 15 * NS_PER_SECOND
 OFFSETS_KEPT = 5
 ROUND_TRIP_MOST_NS = 300 * NS_PER_MS
 
@@ -102,10 +105,12 @@ class SessionState:
     reason: str = "not started"
     synced: bool = False
     setup_done: bool = False
+    setup_failed: bool = False
     setup_after_ns: int = 0
     private_open_ns: int = 0
     lost_ns: int = 0
     snapshot_asked_ns: int = 0
+    snapshot_failures: int = 0
     audit_ns: int = 0
     seen_ns: int = 0
     time_asked_ns: int = 0
@@ -182,6 +187,7 @@ class Session:
             return
         elif isinstance(event, SetupDone):
             memory.setup_done = True
+            memory.setup_failed = False
         elif isinstance(event, VenueTime):
             self._time(event, now_ns)
         elif isinstance(event, CallFailed):
@@ -190,7 +196,7 @@ class Session:
             self._lose("a private frame was not understood", now_ns)
         elif isinstance(event, ClockStepped):
             self._lose(f"clock gap of {event.gap_ms} ms", now_ns)
-        elif isinstance(event, AccountUpdate | ExecutionReport) and memory.status in ("COLD", "SYNCING"):
+        elif isinstance(event, AccountUpdate | ExecutionReport) and not memory.synced and memory.status in HOLDING:
             # Held until the snapshot; absolute rows older than it are dropped by the book itself.
             self._held.append(event)
             if len(self._held) > HELD_MOST:
@@ -234,6 +240,9 @@ class Session:
             self.state.private_open_ns = now_ns
             self.state.synced = False
             self.state.snapshot_asked_ns = 0
+        elif event.stream == MARKET and self.state.setup_done and replaced is None:
+            # Contract news of the gap are not repeated: status, filters and brackets are read again.
+            self._ask_setup(now_ns, "the market stream was away")
         elif event.stream == WS_API:
             link.failures = 0
             self.state.time_asked_ns = 0
@@ -250,6 +259,8 @@ class Session:
         if awaited:
             link.next = None
         if link.next is not None:
+            if current and event.stream == PRIVATE:
+                self._lose(f"the private stream closed ({event.reason})", now_ns)
             return
         self.state.reconnects += 1
         delay = self._backoff_ms(link.failures, event.jitter_permille)
@@ -283,10 +294,15 @@ class Session:
     def _key_expired(self, event: ListenKeyExpired, now_ns: int) -> None:
         if event.handle != self.state.handle:
             return
-        self.state.handle_dead = True
+        self._key_dead()
         self._note("listen_key", Level.WARNING, f"listen key {event.handle} expired: the private stream is silent now")
         self._lose("the listen key expired", now_ns)
         self._ask_key(now_ns)
+
+    def _key_dead(self) -> None:
+        """Hold the connection for silent too: only one opened with the next key proves a snapshot."""
+        self.state.handle_dead = True
+        self.state.private_open_ns = 0
 
     def _ask_key(self, now_ns: int) -> None:
         self.state.key_asked_ns = now_ns
@@ -303,6 +319,7 @@ class Session:
     def _snapshot(self, event: Snapshot, now_ns: int) -> None:
         memory = self.state
         memory.seen_ns = now_ns
+        memory.snapshot_failures = 0
         late = event.requested_ns < max(memory.private_open_ns, memory.lost_ns) or memory.private_open_ns == 0
         memory.snapshot_asked_ns = 0
         if not memory.synced and late:
@@ -325,15 +342,21 @@ class Session:
     def _call_failed(self, event: CallFailed, now_ns: int) -> None:
         wait_ns = (event.retry_after_ms or 0) * NS_PER_MS
         if event.what == "listen_key" and event.code == -1125:
-            self.state.handle_dead = True
+            self._key_dead()
             self._lose("the venue does not know the listen key", now_ns)
             self._ask_key(now_ns)
         elif event.what == "listen_key":
             self.state.key_after_ns = now_ns + max(wait_ns, RETRY_NS)
         elif event.what == "snapshot":
-            retry_ns = max(wait_ns, 250 * NS_PER_MS)
-            self.state.snapshot_asked_ns = now_ns - SNAPSHOT_TIMEOUT_NS + retry_ns
+            # Doubling: a clock outside the window refuses every one, and a snapshot costs ten of the minute's weight.
+            backoff_ns = min((250 * NS_PER_MS) << min(self.state.snapshot_failures, 8), SNAPSHOT_RETRY_MOST_NS)
+            self.state.snapshot_failures += 1
+            self.state.snapshot_asked_ns = now_ns - SNAPSHOT_TIMEOUT_NS + max(wait_ns, backoff_ns)
+            if event.code in CLOCK_CODES:
+                self.state.time_asked_ns = now_ns
+                self._commands.append(RequestTime())
         elif event.what == "setup":
+            self.state.setup_failed = True
             self.state.setup_after_ns = now_ns + max(wait_ns, SETUP_AGAIN_NS)
 
     def _lose(self, reason: str, now_ns: int) -> None:
@@ -355,7 +378,7 @@ class Session:
             if old and link.next is None and not (link.name == PRIVATE and memory.handle_dead):
                 self._note("rotate", Level.INFO, f"{link.name} is 23 h old: opening its successor before closing it")
                 self._open(link.name, 0)
-        if not memory.setup_done and now_ns >= memory.setup_after_ns:
+        if (memory.setup_failed or not memory.setup_done) and now_ns >= memory.setup_after_ns:
             self._ask_setup(now_ns, "again")
         if memory.links[WS_API].current is None:
             return
@@ -404,7 +427,7 @@ class Session:
 
     def _watch_snapshot(self, now_ns: int) -> None:
         memory = self.state
-        if memory.links[PRIVATE].current is None:
+        if memory.links[PRIVATE].current is None or memory.private_open_ns == 0:
             return
         waiting = memory.snapshot_asked_ns and now_ns - memory.snapshot_asked_ns < SNAPSHOT_TIMEOUT_NS
         if not memory.synced and not waiting:
@@ -440,6 +463,8 @@ class Session:
             missing.append("the set-up (filters, brackets, modes)")
         if memory.links[PRIVATE].current is None:
             missing.append("the private stream")
+        if memory.handle_dead:
+            missing.append("a listen key")
         if missing:
             memory.reason = f"waiting for {', '.join(missing)}"
         else:

@@ -45,7 +45,6 @@ EDGES = {
 
 
 EXCUSED = {
-    "dead-key": "the book turns LIVE again on a snapshot while the listen key is dead (wire/session.py)",
     "fast-boot": "a lost intent is not waited for when the machine is back within seconds (live/recovery.py)",
     "hidden-fill": "after a restart an order the venue hides for long is booked as never executed (reactor/orders.py)",
     "lost-row": "a row that the ledger refused is never written again (runtime/pump.py)",
@@ -199,8 +198,7 @@ class Auditor:
 
     def _heard_private(self, fields: dict[str, Any]) -> None:
         if fields.get("e") == "listenKeyExpired":
-            if "dead-key" not in EXCUSED:
-                self._private.clear()
+            self._private.clear()
             self._untrusted("the listen key expired")
         elif fields.get("e") == "BRAND_NEW_EVENT":
             self._untrusted("an event nobody knows")

@@ -98,7 +98,7 @@ def test_a_cut_only_reduces_and_never_crosses_zero(seen: HedgeView) -> None:
 @given(shorts(), st.integers(1, 100))
 def test_a_raise_in_doubt_makes_the_cut_no_larger_than_what_is_certain(seen: HedgeView, percent: int) -> None:
     size = (-seen.position * percent / 1_000).quantize(STEP)
-    draft = read_ladder(replace(seen, pending_low=-size, open_orders=1, doubt_orders=1)).draft
+    draft = read_ladder(replace(seen, pending_low=-size, open_orders=1, doubt_orders=1, doubt_raises=True)).draft
     assume(draft is not None)
     assert draft is not None
     # What is certain is cut to what is to be kept, as if the doubtful part had filled; never through zero.

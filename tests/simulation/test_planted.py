@@ -69,7 +69,7 @@ def a_position_is_counted_wrongly(patch: pytest.MonkeyPatch) -> None:
     honest = PositionBook.apply_account_update
 
     def apply(self: PositionBook, event: Any, now_ns: int) -> Any:
-        rows = tuple(replace(row, quantity=row.quantity.quantize(Decimal("0.01"))) for row in event.positions)
+        rows = tuple(replace(row, quantity=row.quantity.quantize(Decimal("0.1"))) for row in event.positions)
         return honest(self, replace(event, positions=rows), now_ns)
 
     patch.setattr(PositionBook, "apply_account_update", apply)

@@ -49,6 +49,7 @@ def view(**said: Any) -> HedgeView:
     }
     mark = fields["mark_price"]
     fields.setdefault("index_price", mark)
+    fields.setdefault("doubt_raises", fields["doubt_orders"] > 0 and fields["pending_low"] < 0)
     if "available" not in fields:
         with exact():
             free = fields["wallet"] + fields["position"] * (mark - fields["entry_price"])
