@@ -1,0 +1,122 @@
+"""What a run finds of the one before it: every latch as it was left, orders in doubt, and caution after a reboot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from streamhedge.domain.order import OrderStatus
+from streamhedge.domain.values import NS_PER_MS, exact
+from streamhedge.live.recovery import DAY_NS, boot_id, recovered
+from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
+from streamhedge.reactor.reactor import Reactor
+from streamhedge.reactor.state import State, SymbolMemory, symbol_state, trading_state
+from streamhedge.rules.view import LadderStep, SymbolState, TradingState
+from streamhedge.store.ledger import Ledger
+from tests.support import builders as make
+
+D = Decimal
+NOW_NS = make.T0_MS * NS_PER_MS
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    tmp_path.chmod(0o700)
+    found = Ledger(tmp_path / "ledger.sqlite")
+    yield found
+    found.close()
+
+
+def begin(ledger: Ledger, *, boot: str = "boot-1", now_ns: int = NOW_NS, shadow: bool = False) -> State:
+    return recovered(ledger, make.policy(), epoch=2, now_ns=now_ns, boot=boot, shadow=shadow)
+
+
+def memory(state: State) -> SymbolMemory:
+    return state.memory[make.BTCUSDT]
+
+
+def test_a_first_run_finds_nothing(ledger: Ledger) -> None:
+    state = begin(ledger, shadow=True)
+    assert trading_state(state) is TradingState.ACTIVE and symbol_state(memory(state)) is SymbolState.OPEN
+    assert (state.quarantine_until_ns, state.open_ids, state.shadow) == (0, [], True)
+
+
+def test_every_latch_comes_back_with_its_reason(ledger: Ledger) -> None:
+    ledger.set_state("halted", {"reason": "disk"})
+    ledger.set_state("reduce", {"reason": "look"})
+    ledger.set_state("reduce:BTCUSDT", {"reason": "one symbol"})
+    ledger.set_state("flatten:BTCUSDT", {"reason": "out"})
+    ledger.set_state("block:BTCUSDT", {"cause": "effectiveness", "reason": "no effect"})
+    ledger.set_state("venue_close:BTCUSDT", {"reason": "ADL", "until_ns": NOW_NS + 5})
+    state = begin(ledger)
+    assert state.halted == "disk" and state.reducing == {"operator": "look"}
+    found = memory(state)
+    assert (found.reduce_only, found.reduce_only_until_ns, found.flatten) == ("one symbol", None, "out")
+    assert found.block is not None and found.block.latched and found.block.cause == "effectiveness"
+    assert (found.venue_closed, found.reopen_at_ns) == ("ADL", NOW_NS + 5)
+
+
+def test_a_block_that_was_not_latched_leaves_the_ladder_on(ledger: Ledger) -> None:
+    ledger.set_state("block:BTCUSDT", {"cause": "external", "reason": "a person", "latched": False})
+    found = memory(begin(ledger))
+    assert found.block is not None and not found.block.latched
+
+
+def test_a_latch_that_was_lifted_stays_lifted(ledger: Ledger) -> None:
+    for key in ("halted", "reduce", "reduce:BTCUSDT", "flatten:BTCUSDT", "block:BTCUSDT", "venue_close:BTCUSDT"):
+        ledger.set_state(key, {"cause": "x", "reason": "before"})
+        ledger.set_state(key, {"cause": None, "reason": None})
+    state = begin(ledger)
+    assert trading_state(state) is TradingState.ACTIVE
+    found = memory(state)
+    assert (found.block, found.reduce_only, found.flatten, found.reopen_at_ns) == (None, "", "", None)
+
+
+def test_a_cut_that_had_begun_goes_on(ledger: Ledger) -> None:
+    ledger.set_state("pace:BTCUSDT", {"paced": True, "cutting": "reduce", "cut_to": "7.5"})
+    found = memory(begin(ledger))
+    assert (found.paced, found.cutting, found.cut_to) == (True, LadderStep.REDUCE, D("7.5"))
+    assert found.last_paced_ns == NOW_NS, "the cooldown begins anew"
+    ledger.set_state("pace:BTCUSDT", {"paced": True, "cutting": None, "cut_to": "7.5"})
+    found = memory(begin(ledger))
+    assert (found.paced, found.cutting) == (True, None)
+
+
+def test_the_days_counts_go_on_and_end_with_the_day(ledger: Ledger) -> None:
+    ledger.set_state("day", {"day": NOW_NS // DAY_NS, "turnover": "123.5", "hedge_cost": "7"})
+    meter = begin(ledger).meter
+    assert (meter.turnover, meter.hedge_cost) == (D("123.5"), D(7))
+    meter = begin(ledger, now_ns=NOW_NS + DAY_NS).meter
+    assert (meter.turnover, meter.hedge_cost) == (D(0), D(0))
+
+
+def test_an_order_whose_end_nobody_learnt_is_in_doubt_and_may_be_anything(ledger: Ledger) -> None:
+    machine = Reactor(State(instance=ledger.instance, epoch=1), make.policy())
+    with exact():
+        for number, event in enumerate((make.setup(), make.mark("67121.4"), make.snapshot("-10"), make.live())):
+            machine.react(number + 1, NOW_NS, [event])
+        machine.react(9, NOW_NS, [make.float_trade("11")])
+    (order,) = machine.state.orders.values()
+    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-1", version="1")
+    ledger.commit_intent(order)
+    state = begin(ledger)
+    assert [state.orders[name].status for name in state.open_ids] == [OrderStatus.IN_DOUBT]
+    assert state.open_ids == state.uncovered == [order.client_order_id]
+
+
+def test_after_a_reboot_nothing_is_raised_until_a_lost_request_is_dead(ledger: Ledger) -> None:
+    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-1", version="1")
+    waits_ns = make.policy().limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
+    ledger.open_epoch(started_ms=make.T0_MS + 1_000, boot_id="boot-2", version="1")
+    assert begin(ledger, boot="boot-1").quarantine_until_ns == 0, "the same boot lost nothing"
+    state = begin(ledger, boot="boot-2")
+    assert state.quarantine_until_ns == NOW_NS + waits_ns
+    assert memory(state).confirm_after_ns == NOW_NS + waits_ns, "and the position counts from a snapshot after it"
+    assert begin(ledger, boot="boot-2", now_ns=NOW_NS + waits_ns).quarantine_until_ns == 0
+
+
+def test_a_boot_has_one_name() -> None:
+    assert boot_id() and boot_id() == boot_id()
