@@ -31,21 +31,20 @@ OFFLINE = ("connection", "timed out", "name resolution", "max retries")
 """What pip says when nobody answers; anything else it says is a fault of the lock."""
 
 
+def short_run(folder: Path) -> tuple[str, ...]:
+    """Return what is said to `run` so that everything stays below the folder."""
+    return (
+        *("--duration", "5s", "--json"),
+        *("--state-dir", str(folder / "state"), "--record", str(folder / "recording")),
+    )
+
+
 @pytest.fixture(scope="module")
 def recorded() -> Iterator[tuple[Path, dict[str, Any]]]:
     """One short run by the interpreter of the suite: its recording and its summary."""
     with room() as folder:
-        words = (
-            "--duration",
-            "5s",
-            "--json",
-            "--state-dir",
-            str(folder / "state"),
-            "--record",
-            str(folder / "recording"),
-        )
         ended = subprocess.run(
-            [sys.executable, "-m", "streamhedge", "run", *words],
+            [sys.executable, "-m", "streamhedge", "run", *short_run(folder)],
             cwd=REPOSITORY,
             env=environment(folder),
             capture_output=True,
@@ -71,21 +70,11 @@ async def test_a_recording_replays_to_the_same_digest(version: str, recorded: tu
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_the_demo_passes_and_the_suites_interpreter_replays_it(version: str) -> None:
     with room() as folder:
-        words = (
-            "--duration",
-            "5s",
-            "--json",
-            "--state-dir",
-            str(folder / "state"),
-            "--record",
-            str(folder / "recording"),
-        )
-        found = await _streamhedge(version, folder, "run", *words)
+        found = await _streamhedge(version, folder, "run", *short_run(folder))
         assert found.code == 0, found.err[-3000:]
         summary = found.json()
-        assert (summary["pass"], summary["duplicate_client_ids"], summary["in_doubt"]) == (True, 0, 0), summary[
-            "reason"
-        ]
+        assert summary["pass"], summary["reason"]
+        assert (summary["duplicate_client_ids"], summary["in_doubt"]) == (0, 0)
         again = await command(folder, "replay", str(folder / "recording"), "--json")
     assert again.code == 0, again.err[-3000:]
     assert (again.json()["diverged"], again.json()["digest"]) == (None, summary["digest"])
@@ -96,7 +85,8 @@ async def _streamhedge(version: str, folder: Path, *arguments: str) -> Ended:
     python = str(interpreter(version))
     said = await command(folder, "-c", "import sys; print(*sys.version_info[:2], sep='.')", command=(python,))
     assert said.out.strip() == version, f"{python} is {said.out.strip()}"
-    env = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Coverage stays out: the branches of another interpreter's bytecode do not add up with those of the suite's own.
+    env = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "COVERAGE_PROCESS_CONFIG": ""}
     return await command(folder, *arguments, env=env, command=(python, "-m", "streamhedge"), ceiling_s=120)
 
 
@@ -147,7 +137,16 @@ def _said(python: Path, code: str) -> str | None:
 def _install(base: Path, folder: Path) -> None:
     """Make the environment anew from the lock, every hash checked."""
     subprocess.run([base, "-m", "venv", "--clear", folder], check=True, capture_output=True, timeout=120)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
+    pip = [
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries=2",
+    ]
     try:
         ended = subprocess.run(
             [*pip, "--no-deps", "--require-hashes", "-r", LOCK],

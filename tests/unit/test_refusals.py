@@ -186,6 +186,22 @@ def test_a_late_report_of_this_run_that_memory_forgot_is_no_second_hedger() -> N
 # ---------------------------------------------------------------- order.status
 
 
+def test_doubt_is_told_and_counted_once_and_so_is_its_end() -> None:
+    desk = raising()
+    order = desk.order
+    doubt = replace(accepted(order.client_order_id, report=Report.DOUBT), kind=OutcomeKind.IN_DOUBT)
+    desk.take(doubt, after_ms=5)
+    desk.take(doubt, after_ms=5)
+    assert (desk.state.meter.doubted, len(desk.said("in_doubt"))) == (1, 1)
+    assert order.sent_ns == order.decided_ns, "an answer, even none, says that it was sent"
+    order.sent_ns = order.decided_ns + 7
+    desk.take(doubt, after_ms=5)
+    assert order.sent_ns == order.decided_ns + 7
+    for _ in range(2):
+        desk.take(status_of(order.client_order_id, report=Report.FILLED), after_ms=300)
+    assert order.status is OrderStatus.FILLED and len(desk.said("settled")) == 1
+
+
 def test_an_answer_that_proves_nothing_leaves_the_order_in_doubt() -> None:
     desk = raising()
     order = desk.order
