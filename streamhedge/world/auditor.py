@@ -124,6 +124,8 @@ class Auditor:
         self._started_ns = 0
         self._status: dict[str, str] = {}
         self._versions: dict[str, int] = {}
+        self._told: dict[tuple[str, int], set[Decimal]] = {}
+        """Symbol and transaction time (ms) to the amounts that ACCOUNT_UPDATE rows of it named."""
         self._wrong_since: dict[str, int] = {}
         self._commits: deque[int] = deque()
         self._raises: deque[int] = deque()
@@ -202,6 +204,9 @@ class Auditor:
             self._untrusted("the listen key expired")
         elif fields.get("e") == "BRAND_NEW_EVENT":
             self._untrusted("an event nobody knows")
+        elif fields.get("e") == "ACCOUNT_UPDATE":
+            for row in fields["a"]["P"]:
+                self._told.setdefault((row["s"], fields["T"]), set()).add(D(row["pa"]))
         elif fields.get("e") == "ORDER_TRADE_UPDATE":
             order = fields["o"]
             name = order["c"]
@@ -495,6 +500,10 @@ class Auditor:
             if held.version_ms < self._versions.get(key, 0):
                 raise Violation("2", f"{key}: version fell from {self._versions[key]} to {held.version_ms}")
             self._versions[key] = held.version_ms
+            told = self._told.get((held.symbol, held.version_ms), ())
+            if held.source == "ACCOUNT_UPDATE" and held.quantity not in told:
+                named = ", ".join(map(str, told)) or "nothing"
+                raise Violation("1", f"{key}: the book took {held.quantity} of an update that said {named}")
         self._check_truth(state)
 
     def _check_edges(self, state: State) -> None:

@@ -66,17 +66,13 @@ def sent_although_the_ledger_refused(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_position_is_counted_wrongly(patch: pytest.MonkeyPatch) -> None:
-    update, adopt = PositionBook.apply_account_update, PositionBook._adopt_position
-
-    def rounded(row: Any) -> Any:
-        return replace(row, quantity=row.quantity.quantize(Decimal("0.1")))
+    honest = PositionBook.apply_account_update
 
     def apply(self: PositionBook, event: Any, now_ns: int) -> Any:
-        return update(self, replace(event, positions=tuple(rounded(row) for row in event.positions)), now_ns)
+        rows = tuple(replace(row, quantity=row.quantity.quantize(Decimal("0.01"))) for row in event.positions)
+        return honest(self, replace(event, positions=rows), now_ns)
 
-    # In a snapshot too, or the audit would set it right.
     patch.setattr(PositionBook, "apply_account_update", apply)
-    patch.setattr(PositionBook, "_adopt_position", lambda self, row, *said: adopt(self, rounded(row), *said))
 
 
 def snapshots_are_never_adopted(patch: pytest.MonkeyPatch) -> None:
