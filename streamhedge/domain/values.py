@@ -8,7 +8,6 @@ unit in the name. Correctness never rests on the caller's decimal context: the p
 from __future__ import annotations
 
 import decimal
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
@@ -99,6 +98,3 @@ def plain_text(value: Decimal) -> str:
         return "0"
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-Clock = Callable[[], int]

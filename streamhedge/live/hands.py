@@ -13,38 +13,32 @@ from typing import Any
 import orjson
 
 from streamhedge.domain.commands import (
-    CancelOrder,
     CloseStream,
     Command,
-    CreateListenKey,
     FollowSymbol,
     OpenStream,
     PlaceOrder,
     QueryOrder,
-    RenewListenKey,
-    RequestOpenOrders,
     RequestSetup,
     RequestSnapshot,
     RequestTime,
-    SetLeverage,
 )
 from streamhedge.domain.values import Symbol
 from streamhedge.rules.params import HedgeParams
 from streamhedge.settings.endpoints import Endpoints, mark_stream, market_url, private_url
 from streamhedge.settings.secrets import Secret
 from streamhedge.venue.clock import BootClock
-from streamhedge.venue.http import Answer, RestClient
+from streamhedge.venue.http import RestClient
 from streamhedge.venue.sockets import CONNECT_ERRORS, SEND_ERRORS, DirectConnection, closed_reason, open_socket
 from streamhedge.wire import requests
+from streamhedge.wire.calls import Answered, SetupFailed, call_of, recorded, set_up
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Signer, signed_params
-from streamhedge.wire.streams import isolated_of
 
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 SETTLE_S = 2.0
 """How long a stop waits for orders under way: their answers belong into the recording."""
-BODY_SHOWN = 2_000
 Feed = Callable[[str, bytes], None]
 
 
@@ -122,20 +116,7 @@ class Hands:
         elif isinstance(command, FollowSymbol):
             self._start(self._follow(command.symbol), self._tasks)
         else:
-            request = self._request(command)
-            self._start(self._call(request), self._tasks)
-
-    def _request(self, command: Command) -> RestRequest:
-        if isinstance(command, CancelOrder):
-            return requests.cancel_order(command.symbol, command.client_order_id, recv_window_ms=self._window_ms)
-        if isinstance(command, CreateListenKey):
-            return requests.create_listen_key()
-        if isinstance(command, RenewListenKey):
-            return requests.renew_listen_key()
-        if isinstance(command, SetLeverage):
-            return requests.set_leverage(command.symbol, command.leverage, recv_window_ms=self._window_ms)
-        assert isinstance(command, RequestOpenOrders), f"no hand for {type(command).__name__}"
-        return requests.open_orders(recv_window_ms=self._window_ms)
+            self._start(self._call(call_of(command, recv_window_ms=self._window_ms)), self._tasks)
 
     def _start(self, work: Coroutine[Any, Any, None], kind: set[asyncio.Task[None]]) -> None:
         assert self._group is not None, "the hands move only once they are attached"
@@ -164,18 +145,12 @@ class Hands:
         answer = await self._rest.send(request)
         self.feed("rest", self._recorded(request, answer))
 
-    def _recorded(self, request: RestRequest, answer: Answer) -> bytes:
-        """Return what the recording holds of a call: no key, no signature, listen keys as handles."""
+    def _recorded(self, request: RestRequest, answer: Answered) -> bytes:
+        """Return what the recording holds of a call; a listen key in it is its handle."""
         body: object = answer.body.decode("utf-8", "replace")
         if request.label == "listen_key" and answer.status == 200:
             body = self._hide_key(answer.body)
-        said = {"label": request.label, "client_order_id": request.client_order_id or ""}
-        return orjson.dumps(
-            {
-                **{"request": said, "status": answer.status, "headers": answer.headers, "body": body},
-                **{"error": answer.error, "sent": answer.sent},
-            }
-        )
+        return recorded(request, answer, body)
 
     def _hide_key(self, body: bytes) -> object:
         try:
@@ -190,77 +165,18 @@ class Hands:
         return {"listenKey": handle}
 
     async def _set_up(self) -> None:
-        """Read filters, brackets, fees, modes; set leverage where it must and may be; one input for all."""
-        bodies, problem = await self._read_setup()
-        if problem is None:
-            changed = await self._adjust(bodies["symbol_config"])
-            if changed:
-                bodies, problem = await self._read_setup()
-        if problem is not None:
-            self.feed("rest", problem)
-            return
-        parts = [b'"%s":%s' % (name.encode(), body) for name, body in bodies.items()]
-        self.feed("setup", b"{" + b",".join(parts) + b"}")
-
-    async def _read_setup(self) -> tuple[dict[str, bytes], bytes | None]:
-        window = self._window_ms
-        found: dict[str, bytes] = {}
-        plain = {
-            "exchange_info": requests.exchange_info(),
-            "funding_info": requests.funding_info(),
-            "account_config": requests.account_config(recv_window_ms=window),
-            "symbol_config": requests.symbol_config(recv_window_ms=window),
-        }
-        for name, request in plain.items():
-            answer = await self._rest.send(request)
-            if answer.status != 200:
-                return {}, self._recorded(RestRequest("setup", "GET", request.path, [], False), answer)
-            found[name] = answer.body
+        """Play the set-up's calls; one input for all of them."""
+        script = set_up(self._symbols, self._hedges, recv_window_ms=self._window_ms)
         try:
-            # Thousands of symbols; the recording keeps ours.
-            rows = orjson.loads(found["exchange_info"])["symbols"]
-            kept = [row for row in rows if row["symbol"] in self._symbols]
-        except (ValueError, KeyError, TypeError) as error:
-            said = f"HTTP 200 with no exchangeInfo: {type(error).__name__}"
-            answer = Answer(200, {}, found["exchange_info"][:BODY_SHOWN], error=said)
-            return {}, self._recorded(RestRequest("setup", "GET", requests.exchange_info().path, [], False), answer)
-        found["exchange_info"] = orjson.dumps({"symbols": kept})
-        for name, maker in (
-            ("leverage_bracket", requests.leverage_bracket),
-            ("commission_rate", requests.commission_rate),
-        ):
-            parts = []
-            for symbol in self._symbols:
-                answer = await self._rest.send(maker(symbol, recv_window_ms=window))
-                if answer.status != 200:
-                    return {}, self._recorded(RestRequest("setup", "GET", name, [], False), answer)
-                parts.append(b'"%s":%s' % (symbol.encode(), answer.body))
-            found[name] = b"{" + b",".join(parts) + b"}"
-        return found, None
-
-    async def _adjust(self, body: bytes) -> bool:
-        """Set margin type and leverage where they differ from what config wants; refusals are told by the next read.
-
-        A body that is none is left to the decoder, which says so.
-        """
-        changed = False
-        try:
-            configured = {row["symbol"]: row for row in orjson.loads(body)}
-        except (ValueError, KeyError, TypeError):
-            return False
-        for hedge in self._hedges:
-            row = configured.get(hedge.symbol)
-            if row is None:
-                continue
-            if isolated_of(row["marginType"]) != hedge.isolated:
-                request = requests.set_margin_type(
-                    hedge.symbol, isolated=hedge.isolated, recv_window_ms=self._window_ms
-                )
-                changed = (await self._rest.send(request)).status == 200 or changed
-            if row["leverage"] != hedge.leverage:
-                request = requests.set_leverage(hedge.symbol, hedge.leverage, recv_window_ms=self._window_ms)
-                changed = (await self._rest.send(request)).status == 200 or changed
-        return changed
+            request = next(script)
+            while True:
+                request = script.send(await self._rest.send(request))
+        except StopIteration as end:
+            found: bytes | SetupFailed = end.value
+        if isinstance(found, SetupFailed):
+            self.feed("rest", self._recorded(found.request, found))
+        else:
+            self.feed("setup", found)
 
     # ------------------------------------------------------------ streams
 

@@ -9,7 +9,7 @@ from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import PositionSide
 from streamhedge.domain.values import NS_PER_MS, ZERO, divide
 from streamhedge.reactor.exposure import pending_interval
-from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
+from streamhedge.reactor.state import Core, symbol_state, trading_state
 from streamhedge.rules.params import HedgeParams
 
 
@@ -186,11 +186,6 @@ def _money(quantity: Decimal, price: Decimal | None) -> str | None:
 
 def _cents(value: Decimal) -> str:
     return format(round(value, 2), "f")
-
-
-def memory_reason(memory: SymbolMemory) -> str:
-    """Return the words for why a symbol is not at its policy short, or its hold word."""
-    return memory.blocked.reason if memory.blocked is not None else memory.hold
 
 
 def slippage_basis_points(*, side_sign: int, average: Decimal, decision_mark: Decimal) -> Decimal:

@@ -53,19 +53,40 @@ def Sell(
     return _request(FloatTradeKind.SELL, btc, None, price, reason, trade_id, asset, confirmed)
 
 
-def Deposit(btc: Amount, *, reason: str = "", trade_id: str | None = None, asset: str = "BTC") -> TradeRequest:
+def Deposit(
+    btc: Amount,
+    *,
+    reason: str = "",
+    trade_id: str | None = None,
+    asset: str = "BTC",
+    confirmed: bool = False,
+) -> TradeRequest:
     """Return a deposit of so much into the float, base units; arguments as of ``Buy``."""
-    return _request(FloatTradeKind.DEPOSIT, btc, None, None, reason, trade_id, asset, False)
+    return _request(FloatTradeKind.DEPOSIT, btc, None, None, reason, trade_id, asset, confirmed)
 
 
-def Withdraw(btc: Amount, *, reason: str = "", trade_id: str | None = None, asset: str = "BTC") -> TradeRequest:
+def Withdraw(
+    btc: Amount,
+    *,
+    reason: str = "",
+    trade_id: str | None = None,
+    asset: str = "BTC",
+    confirmed: bool = False,
+) -> TradeRequest:
     """Return a withdrawal of so much from the float, base units; arguments as of ``Buy``."""
-    return _request(FloatTradeKind.WITHDRAW, btc, None, None, reason, trade_id, asset, False)
+    return _request(FloatTradeKind.WITHDRAW, btc, None, None, reason, trade_id, asset, confirmed)
 
 
-def SetFloat(btc: Amount, *, reason: str, trade_id: str | None = None, asset: str = "BTC") -> TradeRequest:
+def SetFloat(
+    btc: Amount,
+    *,
+    reason: str,
+    trade_id: str | None = None,
+    asset: str = "BTC",
+    confirmed: bool = False,
+) -> TradeRequest:
     """Return an audit correction: the float is this much, base units; arguments as of ``Buy``."""
-    return _request(FloatTradeKind.SET, btc, None, None, reason, trade_id, asset, False)
+    return _request(FloatTradeKind.SET, btc, None, None, reason, trade_id, asset, confirmed)
 
 
 def _request(

@@ -8,42 +8,36 @@ product's own wire room. Nothing is fed while the pump is at work.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import urlencode
 
 import orjson
 
 from streamhedge.domain.commands import (
-    CancelOrder,
     CloseStream,
     Command,
-    CreateListenKey,
     FollowSymbol,
     OpenStream,
     PlaceOrder,
     QueryOrder,
-    RenewListenKey,
-    RequestOpenOrders,
     RequestSetup,
     RequestSnapshot,
     RequestTime,
-    SetLeverage,
 )
 from streamhedge.domain.values import Symbol
 from streamhedge.rules.params import HedgeParams, Policy
 from streamhedge.settings.endpoints import Endpoints, mark_stream, market_url, private_url
 from streamhedge.wire import requests
+from streamhedge.wire.calls import Answered, SetupFailed, call_of, recorded, set_up
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Params, Signer, signed_params, signed_query
-from streamhedge.wire.streams import isolated_of
 from streamhedge.world.wire import MS, Answer, Socket, Wire
 
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 NOWHERE = Endpoints(rest="http://127.0.0.1", stream="ws://127.0.0.1", ws_api="ws://127.0.0.1/ws-fapi/v1")
 Feed = Callable[[str, bytes], None]
-Script = Generator[RestRequest, Answer, bytes | None]
 
 
 class Gate(Protocol):
@@ -128,23 +122,11 @@ class VirtualHands:
             question = requests.order_status(command.symbol, command.client_order_id, recv_window_ms=window)
             self._ask(f"ord-{command.client_order_id}-{call}", question)
         elif isinstance(command, RequestSetup):
-            self._run(self._set_up())
+            self._set_up()
         elif isinstance(command, FollowSymbol):
             self._follow(command.symbol)
         else:
-            self._call(self._request(command))
-
-    def _request(self, command: Command) -> RestRequest:
-        if isinstance(command, CancelOrder):
-            return requests.cancel_order(command.symbol, command.client_order_id, recv_window_ms=self._window_ms)
-        if isinstance(command, CreateListenKey):
-            return requests.create_listen_key()
-        if isinstance(command, RenewListenKey):
-            return requests.renew_listen_key()
-        if isinstance(command, SetLeverage):
-            return requests.set_leverage(command.symbol, command.leverage, recv_window_ms=self._window_ms)
-        assert isinstance(command, RequestOpenOrders), f"no hand for {type(command).__name__}"
-        return requests.open_orders(recv_window_ms=self._window_ms)
+            self._call(call_of(command, recv_window_ms=window))
 
     # ------------------------------------------------------------ REST
 
@@ -173,91 +155,32 @@ class VirtualHands:
 
         self._wire.rest(request.method, request.path, query, self._api_key, request.label == "order", answered)
 
-    def _recorded(self, request: RestRequest, answer: Answer) -> bytes:
+    def _recorded(self, request: RestRequest, answer: Answered) -> bytes:
         body: object = answer.body.decode("utf-8", "replace")
         if request.label == "listen_key" and answer.status == 200:
             key = orjson.loads(answer.body).get("listenKey")
             body = {"listenKey": self._keys.setdefault(key, f"lk{len(self._keys) + 1}")} if key else "unreadable"
-        said = {"label": request.label, "client_order_id": request.client_order_id or ""}
-        return orjson.dumps(
-            {
-                **{"request": said, "status": answer.status, "headers": answer.headers, "body": body},
-                **{"error": answer.error, "sent": answer.sent},
-            }
-        )
+        return recorded(request, answer, body)
 
     # ------------------------------------------------------------ set-up
 
-    def _run(self, script: Script) -> None:
-        """Play a script of calls, one after the other; what it returns is fed as the set-up."""
+    def _set_up(self) -> None:
+        """Play the set-up's calls, one after the other; one input for all of them."""
+        script = set_up(self._symbols, self._hedges, recv_window_ms=self._window_ms)
 
         def step(answer: Answer | None) -> None:
             try:
                 request = next(script) if answer is None else script.send(answer)
             except StopIteration as end:
-                if end.value is not None:
-                    self._feed("setup", end.value)
+                found: bytes | SetupFailed = end.value
+                if isinstance(found, SetupFailed):
+                    self._feed("rest", self._recorded(found.request, found))
+                else:
+                    self._feed("setup", found)
                 return
             self._send(request, step)
 
         step(None)
-
-    def _set_up(self) -> Script:
-        bodies = yield from self._read_setup()
-        if bodies is not None and (yield from self._adjust(orjson.loads(bodies["symbol_config"]))):
-            bodies = yield from self._read_setup()
-        if bodies is None:
-            return None
-        return b"{" + b",".join(b'"%s":%s' % (name.encode(), body) for name, body in bodies.items()) + b"}"
-
-    def _read_setup(self) -> Generator[RestRequest, Answer, dict[str, bytes] | None]:
-        window = self._window_ms
-        found: dict[str, bytes] = {}
-        plain = {
-            "exchange_info": requests.exchange_info(),
-            "funding_info": requests.funding_info(),
-            "account_config": requests.account_config(recv_window_ms=window),
-            "symbol_config": requests.symbol_config(recv_window_ms=window),
-        }
-        for name, request in plain.items():
-            answer = yield request
-            if answer.status != 200:
-                return self._failed(request.path, answer)
-            found[name] = answer.body
-        rows = orjson.loads(found["exchange_info"])["symbols"]
-        found["exchange_info"] = orjson.dumps({"symbols": [row for row in rows if row["symbol"] in self._symbols]})
-        for name, maker in (
-            ("leverage_bracket", requests.leverage_bracket),
-            ("commission_rate", requests.commission_rate),
-        ):
-            parts = []
-            for symbol in list(self._symbols):
-                answer = yield maker(symbol, recv_window_ms=window)
-                if answer.status != 200:
-                    return self._failed(name, answer)
-                parts.append(b'"%s":%s' % (symbol.encode(), answer.body))
-            found[name] = b"{" + b",".join(parts) + b"}"
-        return found
-
-    def _failed(self, path: str, answer: Answer) -> dict[str, bytes] | None:
-        self._feed("rest", self._recorded(RestRequest("setup", "GET", path, [], False), answer))
-        return None
-
-    def _adjust(self, rows: list[dict[str, Any]]) -> Generator[RestRequest, Answer, bool]:
-        changed = False
-        configured = {row["symbol"]: row for row in rows}
-        for hedge in self._hedges:
-            row = configured.get(hedge.symbol)
-            if row is None:
-                continue
-            window = self._window_ms
-            if isolated_of(row["marginType"]) != hedge.isolated:
-                answer = yield requests.set_margin_type(hedge.symbol, isolated=hedge.isolated, recv_window_ms=window)
-                changed = answer.status == 200 or changed
-            if row["leverage"] != hedge.leverage:
-                answer = yield requests.set_leverage(hedge.symbol, hedge.leverage, recv_window_ms=window)
-                changed = answer.status == 200 or changed
-        return changed
 
     # ------------------------------------------------------------ streams
 
@@ -303,7 +226,7 @@ class VirtualHands:
         for socket in list(self._sockets.values()):
             if socket.stream == MARKET:
                 self._wire.ask(socket, frame.decode())
-        self._run(self._set_up())
+        self._set_up()
 
     def _ask(self, number: str, request: WsApiRequest) -> None:
         api = [socket for socket in self._sockets.values() if socket.stream == WS_API]

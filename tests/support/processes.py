@@ -129,6 +129,13 @@ async def started(
     logs.mkdir(exist_ok=True)
     number = len(list(logs.glob("*.out")))
     out, err = logs / f"{number:03d}.out", logs / f"{number:03d}.err"
+
+    def prepared() -> None:
+        # A suite that a shell put in the background ignores SIGINT, and its children would.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if before is not None:
+            before()
+
     with out.open("wb") as out_file, err.open("wb") as err_file:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -138,7 +145,7 @@ async def started(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out_file,
             stderr=err_file,
-            preexec_fn=before,
+            preexec_fn=prepared,
             start_new_session=True,
         )
     return Program(process, out, err)

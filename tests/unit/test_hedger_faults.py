@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,51 +13,24 @@ from typing import Any
 
 import pytest
 
-from streamhedge import Buy, Hedger
+from streamhedge import Buy
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import Side
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, exact
 from streamhedge.live.recovery import recovered
 from streamhedge.reactor.orders import client_order_id
-from streamhedge.sim.access import Keys
-from streamhedge.sim.exchange import Exchange, Settings
-from streamhedge.sim.tapes import calm
-from streamhedge.simserver.server import serve
 from streamhedge.store.ledger import Ledger
 from tests.support import builders as make
-from tests.support.shared import REPOSITORY
+from tests.support.machines import KEY, hedger, venue
 
 D = Decimal
-KEY, SECRET = "k" * 32, "s" * 32
-DEMO = REPOSITORY / "streamhedge" / "settings" / "demo.toml"
 
 
 @pytest.fixture(autouse=True)
 def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep locks and sockets away from whatever else runs here."""
     monkeypatch.setenv("STREAMHEDGE_LOCK_DIR", str(tmp_path))
-
-
-@asynccontextmanager
-async def venue() -> AsyncIterator[dict[str, Any]]:
-    exchange = Exchange(Settings(calm(7), Keys(KEY, SECRET)), time.time_ns() // 1_000_000)
-    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(exchange, port=0, ready=ready.set_result, stop=stop.wait))
-    try:
-        yield await asyncio.wait_for(ready, 10)
-    finally:
-        stop.set()
-        await task
-
-
-def hedger(tmp_path: Path, ready: dict[str, Any]) -> Hedger:
-    own = tmp_path / "own.toml"
-    own.write_text(
-        f'[endpoints]\nrest = "{ready["rest"]}"\nstream = "{ready["stream"]}"\nws_api = "{ready["ws_api"]}"\n'
-        '[keys]\napi_key = { env = "KEY" }\napi_secret = { env = "SECRET" }\n'
-    )
-    return Hedger.from_config(DEMO, own, state_dir=tmp_path / "state", env={"KEY": KEY, "SECRET": SECRET})
 
 
 async def test_a_caller_that_gives_up_while_the_trade_is_written_does_not_lose_it(
