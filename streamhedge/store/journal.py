@@ -56,6 +56,13 @@ class Disk(Protocol):
         """Return an unbuffered binary file, new, readable by us alone."""
 
 
+def own_folder(path: Path) -> None:
+    """Make a folder and whatever above it is missing, each 0700: the mode of ``mkdir`` holds for the last one only."""
+    for part in reversed((path, *path.parents)):
+        if not part.is_dir():
+            part.mkdir(exist_ok=True, mode=0o700)
+
+
 def open_new(path: Path) -> io.FileIO:
     """Create a file of ours: 0600, never through a link, never over another."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -183,7 +190,7 @@ class JournalWriter:
         )
 
     def _open(self, recv_ns: int) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_folder(self._folder)
         found = os.stat(self._folder)
         if found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH:
             raise OSError(1, f"folder is not ours alone (owner {found.st_uid}, mode {found.st_mode & 0o777:o})")

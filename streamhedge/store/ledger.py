@@ -29,7 +29,7 @@ from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
 from streamhedge.domain.values import NS_PER_MS, TradeId
 from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
-from streamhedge.store.journal import open_new
+from streamhedge.store.journal import open_new, own_folder
 from streamhedge.store.tables import tables_of
 
 SCHEMA_VERSION = 1
@@ -66,7 +66,7 @@ class Ledger:
         self._epoch = 0
         try:
             if not read_only:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                own_folder(path.parent)
                 if not os.path.lexists(path):
                     open_new(path).close()
             _check_ours_alone(path)
@@ -363,7 +363,7 @@ class Ledger:
             if os.path.lexists(path):
                 raise CommandError(f"{path} exists; name another folder")
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            own_folder(folder)
             for path, table in paths.items():
                 with io.TextIOWrapper(io.BufferedWriter(open_new(path)), encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows(table)

@@ -263,8 +263,16 @@ class Account:
         addresses = self.endpoints or {name: self.venue.ready[name] for name in ("rest", "stream", "ws_api")}
         rows = "\n".join(f'{name} = "{address}"' for name, address in addresses.items())
         keys = 'api_key = { env = "E2E_KEY" }\napi_secret = { env = "E2E_SECRET" }'
+        self.base.write_bytes(DEMO.read_bytes())
+        self.base.chmod(0o644)  # whatever umask the checkout was made under
         self.config.write_text(f'venue = "sim"\n[endpoints]\n{rows}\n[keys]\n{keys}\n{self.more}')
+        self.config.chmod(0o644)
         self.env = {"E2E_KEY": self.key or self.venue.key, "E2E_SECRET": self.secret or self.venue.secret, **self.env}
+
+    @property
+    def base(self) -> Path:
+        """The packaged demo.toml, as a file that only we may write."""
+        return self.folder / "demo.toml"
 
     @property
     def config(self) -> Path:
@@ -284,7 +292,7 @@ class Account:
     def words(self, *arguments: str) -> list[str]:
         """Return a command line that means this account."""
         sets = [word for one in self.sets for word in ("--set", one)]
-        base = ["-c", str(DEMO), "-c", str(self.config), *sets, "--state-dir", str(self.state_dir)]
+        base = ["-c", str(self.base), "-c", str(self.config), *sets, "--state-dir", str(self.state_dir)]
         return [arguments[0], *base, *arguments[1:]]
 
     @contextlib.asynccontextmanager

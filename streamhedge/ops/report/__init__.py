@@ -15,6 +15,7 @@ from streamhedge.live.recordings import segments
 from streamhedge.ops.report.history import read_history
 from streamhedge.ops.report.page import page
 from streamhedge.ops.report.table import csv_text
+from streamhedge.store.journal import own_folder
 
 
 def write_report(paths: Sequence[Path], out: Path) -> tuple[Path, Path]:
@@ -37,7 +38,7 @@ def write_report(paths: Sequence[Path], out: Path) -> tuple[Path, Path]:
     name = f"report-{files[0].name.removesuffix('.zst').removesuffix('.rec')}"
     html, csv = out / f"{name}.html", out / f"{name}.csv"
     try:
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_folder(out)
         _replace(html, text)
         _replace(csv, csv_text(history))
     except OSError as error:
