@@ -22,6 +22,10 @@ LINE_S = 5.0
 TALKING_MOST = 32
 PATH_MOST = 100
 """A unix socket's path has at most 107 bytes."""
+STOPPING = (
+    "the process stops; what you asked for stays booked if it got that far: `streamhedge status` tells after the next "
+    "start, and the same id asks again without booking twice"
+)
 Handler = Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]
 
 
@@ -45,14 +49,15 @@ async def served(name: str, handler: Handler) -> Any:
     """Serve the control socket of an account while the block runs."""
     path = socket_path(name)
     path.unlink(missing_ok=True)
-    talking = 0
+    talks: set[asyncio.Task[None]] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal talking
-        talking += 1
+        me = asyncio.current_task()
+        assert me is not None
+        talks.add(me)
         try:
             uid = peer_uid(writer.get_extra_info("socket"))
-            if talking > TALKING_MOST:
+            if len(talks) > TALKING_MOST:
                 writer.write(
                     orjson.dumps({"error": f"{TALKING_MOST} conversations are open; ask again", "exit": 3}) + b"\n"
                 )
@@ -64,8 +69,10 @@ async def served(name: str, handler: Handler) -> Any:
             await writer.drain()
         except OSError:
             return
+        except asyncio.CancelledError:
+            writer.write(orjson.dumps({"error": STOPPING, "exit": 3}) + b"\n")
         finally:
-            talking -= 1
+            talks.discard(me)
             writer.close()
 
     before = os.umask(0o177)
@@ -78,6 +85,9 @@ async def served(name: str, handler: Handler) -> Any:
     finally:
         server.close()
         path.unlink(missing_ok=True)
+        for waiting in talks:
+            waiting.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -137,3 +137,29 @@ def _fourth_order(venue: Venue) -> Callable[[], Awaitable[bool]]:
 def lines(ended: Ended) -> list[dict[str, str]]:
     """Return the JSON lines of stderr."""
     return [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
+
+
+async def test_a_stop_answers_a_client_that_still_waits_for_its_hedge() -> None:
+    with room() as folder:
+        async with exchange(folder, "--tape", "calm") as venue:
+            account = Account(folder, venue)
+            async with account.run("--json") as program:
+                await until("hedged", account.hedged)
+                await venue.arm("O1=not_executed")
+                waiting = asyncio.create_task(account.trade("sell", "0.5", name="cut"))
+
+                async def doubted() -> bool:
+                    return '"code":"in_doubt"' in program.err
+
+                await until("the order is in doubt", doubted)
+                ended = await program.stopped()
+                trade = await waiting
+            assert "Traceback" not in ended.err, ended.err[-3000:]
+            assert trade.code == 3 and "stays booked" in trade.err and "same id" in trade.err, trade
+            async with account.run():
+                await until("hedged again", account.hedged)
+                again = await account.trade("sell", "0.5", name="cut")
+                assert again.code == 0, again
+            truth = await venue.truth()
+            assert held(truth) == {"BTCUSDT": Decimal("-9.5")}, "booked once, hedged once"
+            assert all(count == 1 for count in truth["wire_posts"].values())
