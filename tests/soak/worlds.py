@@ -1,4 +1,4 @@
-"""Soak: `streamhedge simulate` over fresh seeds, batch after batch, until the time is up. Exit 1 on any violation."""
+"""Seeded worlds: `streamhedge simulate` over fresh seeds, batch after batch, until the time is up. Exit 1 on any violation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import Any
 BATCH = 20
 
 
-def main() -> int:
-    """Run batches side by side and sum up what they found."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what may be asked."""
     parser.add_argument("--minutes", type=float, default=60, help="how long, wall time")
     parser.add_argument("--hours", default="0.25", help="virtual hours of each world")
     parser.add_argument("--first", type=int, default=1_000, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     parser.add_argument("--out", default="soak", help="where failing worlds go")
-    said = parser.parse_args()
+
+
+def main(said: argparse.Namespace) -> int:
+    """Run batches side by side and sum up what they found."""
     start, seed = time.monotonic(), said.first
     running: list[subprocess.Popen[str]] = []
     total: dict[str, Any] = {"worlds": 0, "hours": 0.0, "events": 0, "violations": 0, "fired": {}}
@@ -59,7 +61,3 @@ def add(total: dict[str, Any], found: dict[str, Any]) -> None:
         total[name] += found[name]
     for name, times in found["fired"].items():
         total["fired"][name] = total["fired"].get(name, 0) + times
-
-
-if __name__ == "__main__":
-    sys.exit(main())
