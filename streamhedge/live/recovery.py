@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,17 @@ def _restore(reactor: Reactor, key: str, fields: dict[str, Any], now_ns: int) ->
 
 
 def _quarantine_until(ledger: Ledger, policy: Policy, *, now_ns: int, boot: str) -> int:
-    """Return when an order that a lost ledger entry does not remember can no longer be accepted; 0 when none can be."""
-    last = ledger.last_epoch()
-    if last is None or last["boot_id"] == boot:
+    """Return when an order that a lost ledger entry does not remember can no longer be accepted; 0 when none can be.
+
+    What a power loss took may be newer than anything that is still visible, and so may its request: only the first start
+    of this boot bounds it. A run that noted its end, durably and last of all, lost nothing.
+    """
+    epochs = ledger.epochs()
+    of_this_boot = list(takewhile(lambda run: run["boot_id"] == boot, reversed(epochs)))
+    before = epochs[: len(epochs) - len(of_this_boot)]
+    if not before or before[-1]["ended"] is not None:
         return 0
-    since_ms = (now_ns - DAY_NS) // NS_PER_MS
-    newest = max((order.decided_ns for order in ledger.intents(since_ms=since_ms)), default=0)
-    newest = max(newest, int(last["started_ms"]) * NS_PER_MS)
-    return newest + policy.limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
+    began_ns = int(of_this_boot[-1]["started_ms"]) * NS_PER_MS if of_this_boot else now_ns
+    waits_ns = policy.limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
+    # Started milliseconds are rounded down; a wall clock that was set back must not hold us for longer.
+    return min(began_ns + NS_PER_MS, now_ns) + waits_ns

@@ -163,11 +163,6 @@ class Ledger:
         with self._durable_lock, self._writing(self._durable) as write:
             write.execute("UPDATE epoch SET ended = ? WHERE number = ?", (how, self._epoch))
 
-    def last_epoch(self) -> dict[str, Any] | None:
-        """Return the run before this one, None at the first."""
-        before = [row for row in self.epochs() if self._epoch == 0 or row["number"] < self._epoch]
-        return before[-1] if before else None
-
     def record_float_trade(self, trade: FloatTrade) -> bool:
         """Book a float trade, durable when this returns; True when new, False when it stood there already.
 

@@ -45,7 +45,6 @@ EDGES = {
 
 
 EXCUSED = {
-    "fast-boot": "a lost intent is not waited for when the machine is back within seconds (live/recovery.py)",
     "hidden-fill": "after a restart an order the venue hides for long is booked as never executed (reactor/orders.py)",
     "lost-row": "a row that the ledger refused is never written again (runtime/pump.py)",
 }

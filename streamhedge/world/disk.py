@@ -87,13 +87,13 @@ class VirtualLedger:
         """Begin a run and return its number."""
         last = self.now.epochs[-1]["number"] if self.now.epochs else 0
         number = max(last + 1, started_ms // 1_000 - EPOCH_ZERO_S)
-        self.now.epochs.append({"number": number, "started_ms": started_ms, "boot_id": boot_id})
+        self.now.epochs.append({"number": number, "started_ms": started_ms, "boot_id": boot_id, "ended": None})
         self._sync()
         return number
 
-    def last_epoch(self) -> dict[str, Any] | None:
-        """Return the run before this one."""
-        return self.now.epochs[-2] if len(self.now.epochs) > 1 else None
+    def epochs(self) -> list[dict[str, Any]]:
+        """Return every run, oldest first."""
+        return list(self.now.epochs)
 
     def record_float_trade(self, trade: FloatTrade) -> bool:
         """Book a float trade; False when its id stands there already."""

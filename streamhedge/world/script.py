@@ -213,7 +213,7 @@ KINDS: dict[str, tuple[int, Draw]] = {
         5,
         lambda chance: f"{chance.choice(('now', 'deciding', 'committed', 'sent'))} {chance.randint(50, 9_000)}",
     ),
-    "power": (2, lambda chance: f"{chance.choice(('now', 'committed', 'sent'))} {chance.randint(6_000, 20_000)}"),
+    "power": (2, lambda chance: f"{chance.choice(('now', 'committed', 'sent'))} {chance.randint(100, 20_000)}"),
     "stop": (2, _between(300, 12_000)),
     "stall": (2, _between(20, 600)),
     "ledger-fails": (1, _between(1, 5)),

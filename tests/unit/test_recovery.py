@@ -107,15 +107,34 @@ def test_an_order_whose_end_nobody_learnt_is_in_doubt_and_may_be_anything(ledger
     assert state.open_ids == state.uncovered == [order.client_order_id]
 
 
+WAITS_NS = make.policy().limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
+
+
 def test_after_a_reboot_nothing_is_raised_until_a_lost_request_is_dead(ledger: Ledger) -> None:
-    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-1", version="1")
-    waits_ns = make.policy().limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
-    ledger.open_epoch(started_ms=make.T0_MS + 1_000, boot_id="boot-2", version="1")
-    assert begin(ledger, boot="boot-1").quarantine_until_ns == 0, "the same boot lost nothing"
+    """However long the visible rows have been silent: the one that was lost may be of the last moment."""
+    ledger.open_epoch(started_ms=make.T0_MS - 3_600_000, boot_id="boot-1", version="1")
+    assert begin(ledger, boot="boot-1").quarantine_until_ns == 0, "no boot came between"
+    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-2", version="1")
     state = begin(ledger, boot="boot-2")
-    assert state.quarantine_until_ns == NOW_NS + waits_ns
-    assert memory(state).confirm_after_ns == NOW_NS + waits_ns, "and the position counts from a snapshot after it"
-    assert begin(ledger, boot="boot-2", now_ns=NOW_NS + waits_ns).quarantine_until_ns == 0
+    assert state.quarantine_until_ns == NOW_NS + WAITS_NS
+    assert memory(state).confirm_after_ns == NOW_NS + WAITS_NS, "and the position counts from a snapshot after it"
+
+
+def test_a_second_start_after_the_reboot_waits_for_the_rest(ledger: Ledger) -> None:
+    ledger.open_epoch(started_ms=make.T0_MS - 10_000, boot_id="boot-1", version="1")
+    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-2", version="1")
+    ledger.open_epoch(started_ms=make.T0_MS + 1_000, boot_id="boot-2", version="1")
+    again = begin(ledger, boot="boot-2", now_ns=NOW_NS + 1_000 * NS_PER_MS)
+    assert again.quarantine_until_ns == NOW_NS + NS_PER_MS + WAITS_NS
+    later = begin(ledger, boot="boot-2", now_ns=NOW_NS + NS_PER_MS + WAITS_NS)
+    assert later.quarantine_until_ns == 0
+
+
+def test_a_run_that_noted_its_end_lost_nothing(ledger: Ledger) -> None:
+    ledger.open_epoch(started_ms=make.T0_MS - 10_000, boot_id="boot-1", version="1")
+    ledger.end_epoch("stopped")
+    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-2", version="1")
+    assert begin(ledger, boot="boot-2").quarantine_until_ns == 0
 
 
 def test_a_boot_has_one_name() -> None:
