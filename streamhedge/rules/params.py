@@ -75,6 +75,28 @@ class Limits:
 
 
 @record
+class AllocationParams:
+    """The float policy: shares as fractions, floor and ceiling of the float in base units."""
+
+    asset: Asset
+    target_usd: Decimal
+    threshold: Decimal
+    floor: Decimal
+    ceiling: Decimal
+
+
+@record
+class FundingParams:
+    """The funding-aware ratio. ``volatility`` is yearly; ``risk_lambda`` is the price of one standard deviation."""
+
+    ratio_min: Decimal
+    horizon_ms: int
+    risk_lambda: Decimal
+    volatility: Decimal
+    half_spread: Decimal
+
+
+@record
 class Policy:
     """Everything the rules read. ``manual`` allows orders by hand on symbols that no hedge steers, within its limits."""
 
@@ -83,3 +105,5 @@ class Policy:
     limits: Limits
     margin_asset: Asset
     manual: tuple[HedgeParams, ...] = ()
+    allocation: AllocationParams | None = None
+    funding: FundingParams | None = None
