@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from streamhedge.domain.canonical import to_plain
-from streamhedge.domain.events import PositionSide
+from streamhedge.domain.events import FloatTradeKind, PositionSide
 from streamhedge.domain.values import NS_PER_MS, ZERO, divide
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, symbol_state, trading_state
+from streamhedge.rules.allocation import suggest
 from streamhedge.rules.params import HedgeParams
 
 
@@ -110,6 +111,31 @@ def funding_status(core: Core) -> dict[str, Any]:
     return {"symbols": rows, "realised_usd": _text(core.state.meter.funding)}
 
 
+def allocation_status(core: Core) -> dict[str, Any] | None:
+    """Return what the float policy suggests now; None without a policy or before the first mark."""
+    params = core.policy.allocation
+    hedge = next((hedge for hedge in core.policy.hedges if params is not None and hedge.asset == params.asset), None)
+    mark = core.state.book.marks.get(hedge.symbol) if hedge is not None else None
+    if params is None or mark is None:
+        return None
+    found = suggest(
+        params,
+        usd=core.state.usd,
+        float_quantity=core.state.floats.get(params.asset, ZERO),
+        price=mark.index_price,
+    )
+    return {
+        "asset": params.asset,
+        "suggestion": found.kind.value if found.kind is not None else "hold",
+        "amount": _text(found.amount),
+        "unit": "USD" if found.kind is FloatTradeKind.BUY else params.asset,
+        "usd_share": _text(round(found.share, 6)),
+        "drift": _text(round(found.drift, 6)),
+        "urgency": found.urgency,
+        "reason": found.reason,
+    }
+
+
 def core_status(core: Core, now_ns: int) -> dict[str, Any]:
     """Return the part of ``status --json`` that the reactor knows."""
     return {
@@ -121,6 +147,7 @@ def core_status(core: Core, now_ns: int) -> dict[str, Any]:
         "hedges": [hedge_status(core, hedge, now_ns) for hedge in core.policy.hedges],
         "account": account_status(core, now_ns),
         "funding": funding_status(core),
+        "allocation": allocation_status(core),
     }
 
 

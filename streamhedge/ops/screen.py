@@ -145,6 +145,10 @@ def _account(status: Fields) -> Panel:
     ratio = percent(account["margin_ratio"])
     grid.add_row("maintenance", rounded(account["maintenance_margin"], 2), f"margin ratio {ratio}, {old}")
     grid.add_row("funding", realised, "realised; + was received")
+    advice = status.get("allocation")
+    if advice is not None:
+        said = f"{advice['suggestion']} {advice['amount']} {advice['unit']}"
+        grid.add_row("float policy", said if advice["suggestion"] != "hold" else "hold", inert(advice["reason"]))
     return Panel(grid, title="account", title_align="left", box=box.ROUNDED)
 
 

@@ -53,6 +53,7 @@ def suggest(params: AllocationParams, *, usd: Decimal, float_quantity: Decimal, 
     if worth <= 0:
         return Suggestion(None, ZERO, ZERO, ZERO, "low", "the treasury is empty")
     share = divide(usd, worth)
+    excess = usd - params.target_usd * worth
     drift = share - params.target_usd
     urgency = next((word for word, above in URGENCY if abs(drift) > above), "low")
     said = f"USD is {share * 100:.2f} % of {worth:.2f}, target {params.target_usd * 100:.2f} %"
@@ -60,14 +61,14 @@ def suggest(params: AllocationParams, *, usd: Decimal, float_quantity: Decimal, 
         return Suggestion(None, ZERO, share, drift, urgency, f"{said}: inside {params.threshold * 100:.2f} %")
     if drift > 0:
         room = max(ZERO, params.ceiling - float_quantity) * price
-        amount = floor_step(min(drift * worth, room), CENT)
+        amount = floor_step(min(excess, room), CENT)
         if amount == 0:
             return Suggestion(
                 None, ZERO, share, drift, urgency, f"{said}: the float is at its ceiling {params.ceiling:f}"
             )
-        clipped = f", as far as the ceiling {params.ceiling:f}" if room < drift * worth else ""
+        clipped = f", as far as the ceiling {params.ceiling:f}" if room < excess else ""
         return Suggestion(FloatTradeKind.BUY, amount, share, drift, urgency, f"{said}{clipped}")
-    quantity = floor_step(divide(-drift * worth, price), CENT_MILLIONTH)
+    quantity = floor_step(divide(-excess, price), CENT_MILLIONTH)
     if float_quantity - quantity < params.floor:
         why = f"{said}: selling {quantity:f} would leave less than the floor {params.floor:f}"
         return Suggestion(None, ZERO, share, drift, urgency, why)

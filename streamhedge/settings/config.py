@@ -22,8 +22,9 @@ from pydantic import ValidationError
 
 from streamhedge.domain.values import ONE, Asset, Symbol, divide, plain_text, record
 from streamhedge.errors import ConfigError
+from streamhedge.rules.allocation import check_allocation
 from streamhedge.rules.liquidation import check_ladder
-from streamhedge.rules.params import CloseAction, HedgeParams, LadderParams, Limits, Policy
+from streamhedge.rules.params import AllocationParams, CloseAction, HedgeParams, LadderParams, Limits, Policy
 from streamhedge.settings.endpoints import Endpoints, checked
 from streamhedge.settings.model import HedgeTable, Settings
 from streamhedge.settings.places import Places, Source, explained
@@ -124,11 +125,17 @@ def check_account(settings: Settings, fingerprint: str) -> None:
 def _contradictions(settings: Settings) -> list[tuple[str, str]]:
     """Return (key, reason) of values that are well by themselves and do not go together."""
     found = []
-    ladder = _policy(settings).ladder
+    policy = _policy(settings)
+    ladder = policy.ladder
     try:
         check_ladder(ladder)
     except ConfigError as error:
         found.append(("ladder", str(error)))
+    if policy.allocation is not None:
+        try:
+            check_allocation(policy.allocation)
+        except ConfigError as error:
+            found.append(("allocation", str(error)))
     for index, row in enumerate(settings.hedge):
         for earlier in settings.hedge[:index]:
             for name in ("asset", "symbol"):
@@ -331,4 +338,18 @@ def _policy(settings: Settings) -> Policy:
             )
             for row in settings.manual
         ),
+        allocation=_allocation(settings),
+    )
+
+
+def _allocation(settings: Settings) -> AllocationParams | None:
+    table = settings.allocation
+    if table is None:
+        return None
+    return AllocationParams(
+        asset=Asset(settings.hedge[0].asset),
+        target_usd=table.target_usd,
+        threshold=table.threshold,
+        floor=table.floor,
+        ceiling=table.ceiling,
     )

@@ -27,7 +27,6 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 NOT_BUILT_YET = {
     "backstop": "no stop order is placed by this version",
     "funding_policy": "the hedge ratio is fixed in this version",
-    "allocation": "this version makes no suggestions",
     "usd_per_quote": "one quote unit counts as one USD in this version",
 }
 """What SURFACE names and this version does not do: accepting it would promise it."""
@@ -182,6 +181,20 @@ class KeysTable(Part):
     account: str | None = None
 
 
+class AllocationTable(Part):
+    """``[allocation]``: the float policy of the first hedge's asset; it suggests, it never trades."""
+
+    target_usd: Fraction = Field(gt=0, lt=1)
+    threshold: Fraction = Field(gt=0, lt=1)
+    floor: Base = Field(ge=0)
+    ceiling: Base = Field(gt=0)
+
+    @field_validator("floor", "ceiling", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> Decimal:
+        return split_unit(value)[0]
+
+
 class RecordTable(Part):
     """``[record]``."""
 
@@ -224,6 +237,7 @@ class Settings(Part):
     endpoints: Annotated[EndpointsTable | None, BeforeValidator(_unless_empty)] = None
     keys: KeysTable | None = None
     manual: list[ManualTable] = []
+    allocation: AllocationTable | None = None
     alert: list[AlertTable] = []
     web: WebTable | None = None
     record: RecordTable | None = None

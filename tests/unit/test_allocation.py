@@ -10,8 +10,11 @@ import pytest
 from streamhedge.domain.events import FloatTradeKind
 from streamhedge.domain.values import Asset, exact
 from streamhedge.errors import ConfigError
+from streamhedge.live.status import allocation_status, core_status
 from streamhedge.rules.allocation import Suggestion, check_allocation, suggest
 from streamhedge.rules.params import AllocationParams
+from tests.support import builders as make
+from tests.support.desk import Desk
 
 D = Decimal
 POLICY = AllocationParams(Asset("BTC"), D("0.40"), D("0.10"), D(50), D(10_000))
@@ -66,3 +69,18 @@ def test_a_policy_that_contradicts_itself_is_refused(change: dict[str, Decimal])
     check_allocation(POLICY)
     with pytest.raises(ConfigError, match=r"\[allocation\]"):
         check_allocation(replace(POLICY, **change))
+
+
+def test_status_shows_what_the_float_policy_suggests() -> None:
+    desk = Desk()
+    assert core_status(desk.machine.core, 0)["allocation"] is None
+    params = AllocationParams(Asset("BTC"), D("0.40"), D("0.10"), D(0), D(100))
+    core = desk.machine.core
+    core.policy = replace(core.policy, allocation=params)
+    core.state.usd = D(1_000_000)
+    advice = allocation_status(core)
+    assert advice is not None
+    assert (advice["suggestion"], advice["unit"], advice["urgency"]) == ("buy", "USD", "high")
+    held = core.state.floats[Asset("BTC")]
+    worth = D(1_000_000) + held * core.state.book.marks[make.BTCUSDT].index_price
+    assert abs(D(advice["amount"]) - (D(1_000_000) - worth * D("0.4"))) < D("0.01")

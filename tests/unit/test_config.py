@@ -381,6 +381,17 @@ def test_two_hedges_of_one_thing_are_refused(tmp_path: Path, name: str) -> None:
     assert line.startswith("hedge.toml:") and f"two hedges of {name} " in line
 
 
+def test_the_float_policy_is_read_and_checked(tmp_path: Path) -> None:
+    table = '\n[allocation]\ntarget_usd = "40 %"\nthreshold = "10 %"\nfloor = "50 BTC"\nceiling = "10_000 BTC"\n'
+    policy = load(tmp_path, WHOLE + table).policy().allocation
+    assert policy is not None
+    assert (policy.asset, policy.target_usd, policy.threshold) == ("BTC", D("0.40"), D("0.10"))
+    assert (policy.floor, policy.ceiling) == (D(50), D(10_000))
+    (line,) = faults(tmp_path, WHOLE + table.replace("10_000", "40"))
+    assert "needs 0 <= floor < ceiling" in line
+    assert load(tmp_path).policy().allocation is None
+
+
 def test_an_urgent_collar_is_not_narrower(tmp_path: Path) -> None:
     assert load(tmp_path, sets=("limits.price_collar_urgent=2 %",)).settings.limits.price_collar_urgent == D("0.02")
     (line,) = faults(tmp_path, sets=("limits.price_collar_urgent=0.5 %",))
@@ -392,7 +403,6 @@ def test_an_urgent_collar_is_not_narrower(tmp_path: Path) -> None:
     [
         "[backstop]\nenabled = true",
         "[funding_policy]\nratio_min = 0.5",
-        "[allocation]\nfloor = 50",
         "usd_per_quote = 1",
     ],
 )
