@@ -521,6 +521,13 @@ class BookStatusChanged:
     reason: str
 
 
+@record
+class ResyncAsked:
+    """The session asked for evidence after a loss: ``what`` is snapshot or open_orders."""
+
+    what: str
+
+
 Event = (
     MarkPriceUpdate
     | ContractInfo
@@ -552,4 +559,5 @@ Event = (
     | StoreFailed
     | IntentVoided
     | BookStatusChanged
+    | ResyncAsked
 )

@@ -18,7 +18,7 @@ from streamhedge.domain.order import OrderStatus
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Symbol
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
-from streamhedge.reactor.state import Block, State
+from streamhedge.reactor.state import Block, Heard, State
 from streamhedge.rules.params import Policy
 from streamhedge.rules.view import LadderStep
 from streamhedge.store.ledger import Ledger
@@ -47,6 +47,11 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
     """
     state = State(instance=ledger.instance, epoch=epoch, shadow=shadow)
     state.meter.started_ns = now_ns
+    state.gaps = ledger.last_gap()
+    known = ledger.last_row()
+    if known is not None:
+        # When an earlier run received it, its recording says.
+        state.heard = Heard(event=known[0], event_time_ms=int(known[1]["time_ms"]), recv_ns=None)
     for trade in ledger.float_trades():
         state.floats[trade.asset] = state.floats.get(trade.asset, ZERO) + trade.quantity
         state.usd += trade.usd

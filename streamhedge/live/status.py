@@ -136,6 +136,15 @@ def allocation_status(core: Core) -> dict[str, Any] | None:
     }
 
 
+def gap_status(core: Core) -> dict[str, Any] | None:
+    """Return the open certificate, else the one closed last, None before any; times in ns since the epoch."""
+    gap = core.state.gap or core.state.last_gap
+    if gap is None:
+        return None
+    said = to_plain(gap)
+    return {name: said[name] for name in ("number", "causes", "opened_ns", "closed_ns", "residual")}
+
+
 def core_status(core: Core, now_ns: int) -> dict[str, Any]:
     """Return the part of ``status --json`` that the reactor knows."""
     return {
@@ -143,6 +152,7 @@ def core_status(core: Core, now_ns: int) -> dict[str, Any]:
         "trading_reasons": trading_reasons(core),
         "book_status": core.state.book_status.value,
         "book_reason": core.state.book_reason,
+        "gap": gap_status(core),
         "blocked": blocked_rows(core),
         "hedges": [hedge_status(core, hedge, now_ns) for hedge in core.policy.hedges],
         "account": account_status(core, now_ns),

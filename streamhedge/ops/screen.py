@@ -162,6 +162,10 @@ def _streams(status: Fields) -> Panel:
     text.append(
         f"\nclock offset {'unknown' if offset is None else f'{offset} ms'}   recording {status.get('recording')}"
     )
+    gap = status.get("gap")
+    if gap is not None:
+        end = "open" if gap["closed_ns"] is None else f"residual {'; '.join(gap['residual']) or '0'}"
+        text.append(f"\nlast gap {gap['number']} ({'; '.join(gap['causes'])}): {end}")
     return Panel(text, title="streams", title_align="left", box=box.ROUNDED)
 
 

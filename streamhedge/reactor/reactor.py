@@ -34,6 +34,7 @@ from streamhedge.domain.events import (
     Owner,
     PositionSide,
     Quarantined,
+    ResyncAsked,
     SetupDone,
     Snapshot,
     StoreFailed,
@@ -42,7 +43,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
-from streamhedge.reactor import meter
+from streamhedge.reactor import gaps, meter
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
@@ -96,12 +97,14 @@ class Reactor:
         core.notes = []
         meter.elapse(core)
         for event in events:
+            gaps.hear(core, event)
             handler = HANDLERS.get(type(event))
             if handler is not None:
                 handler(core, event)
         _housekeeping(core)
         run_rules(core)
         meter.measure(core)
+        gaps.asked_by(core)
         return Reaction(seq=seq, events=tuple(events), commands=tuple(core.commands), notes=tuple(core.notes))
 
     def digest(self) -> str:
@@ -202,7 +205,10 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
         if not order.is_open and event.report in (Report.FILLED, Report.ENDED):
             note_fill(core, order)
         return
-    if not new_trade or event.symbol not in core.state.memory:
+    if not new_trade:
+        return
+    gaps.foreign(core, event.symbol, event.side.sign * event.last_quantity)
+    if event.symbol not in core.state.memory:
         return
     if core.hedge_of(event.symbol) is None:
         return
@@ -362,6 +368,8 @@ def _judge_fitness(core: Core, hedge: HedgeParams) -> None:
 
 def _on_book_status(core: Core, event: BookStatusChanged) -> None:
     status = BookStatus(event.status)
+    if status is not BookStatus.LIVE:
+        gaps.lost(core, event.reason, restart=core.state.live_since_ns == 0)
     if status is core.state.book_status:
         core.state.book_reason = event.reason
         return
@@ -370,6 +378,7 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
     core.state.book_reason = event.reason
     if status is BookStatus.LIVE:
         core.state.live_since_ns = core.now_ns
+        gaps.close(core)
     else:
         for order in core.open_orders():
             order.absences = 0
@@ -379,6 +388,15 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
                 memory.exposure.broken = True
     level = Level.INFO if status in (BookStatus.LIVE, BookStatus.SYNCING) else Level.WARNING
     core.note("book", level, None, f"{was.value} → {status.value}: {event.reason}", status=status.value)
+
+
+def _on_resync_asked(core: Core, event: ResyncAsked) -> None:
+    gaps.asked(core, event.what)
+
+
+def _on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
+    gaps.answered(core, f"order.status {event.client_order_id}")
+    on_status_answer(core, event)
 
 
 def _on_clock_step(core: Core, event: ClockStepped) -> None:
@@ -517,10 +535,11 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     Snapshot: on_snapshot,
     OpenOrders: on_open_orders,
     OrderOutcome: on_outcome,
-    OrderStatusAnswer: on_status_answer,
+    OrderStatusAnswer: _on_status_answer,
     IntentVoided: on_voided,
     SetupDone: _on_setup,
     BookStatusChanged: _on_book_status,
+    ResyncAsked: _on_resync_asked,
     ClockStepped: _on_clock_step,
     Quarantined: _on_quarantined,
     StoreFailed: _on_store_failed,

@@ -13,6 +13,7 @@ from streamhedge.domain.book import BookKey
 from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, RequestSnapshot
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot, SnapshotPosition
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Symbol
+from streamhedge.reactor import gaps
 from streamhedge.reactor.exposure import confirms_fills, snapshot_against_exposure
 from streamhedge.reactor.orders import close_absent
 from streamhedge.reactor.state import Block, Core, SymbolMemory
@@ -28,10 +29,13 @@ def on_snapshot(core: Core, event: Snapshot) -> None:
     """Take a complete snapshot."""
     if _account_is_empty_by_mistake(core, event):
         return
+    gaps.answered(core, gaps.SNAPSHOT)
+    before = gaps.figures(core)
     if event.audit and core.state.book_status is BookStatus.LIVE:
         _audit(core, event)
     else:
         _adopt(core, event)
+    gaps.changed_from(core, before)
     rows = {row.symbol: row for row in event.positions if row.position_side is PositionSide.BOTH}
     theirs = {symbol: row.quantity for symbol, row in rows.items()}
     for memory in core.state.memory.values():
@@ -169,6 +173,7 @@ def _count_adoption(core: Core, symbol: Symbol) -> None:
 
 def on_open_orders(core: Core, event: OpenOrders) -> None:
     """List what rests at the venue: foreign orders are left alone, ours are cancelled, for we send nothing that rests."""
+    gaps.answered(core, gaps.OPEN_ORDERS)
     for order in event.orders:
         if order.owner is Owner.OURS:
             core.commands.append(CancelOrder(symbol=order.symbol, client_order_id=order.client_order_id))

@@ -105,6 +105,63 @@ class SymbolMemory:
 
 
 @state
+class Heard:
+    """An event of the account: its name, the venue's time, and when we received it (None: an earlier run did)."""
+
+    event: str
+    event_time_ms: int
+    recv_ns: int | None
+
+
+@state
+class Question:
+    """Evidence asked for: how often, when first and last, and when the last answer came (None: not yet)."""
+
+    what: str
+    times: int
+    first_ns: int
+    last_ns: int
+    answered_ns: int | None = None
+
+
+@state
+class Difference:
+    """A figure that a snapshot changed while the gap was open; ``before`` None when none was known."""
+
+    what: str
+    before: Decimal | None
+    after: Decimal
+
+
+@state
+class Gap:
+    """The certificate of a gap: from the loss of the book's trust until the evidence was in; closed once, never re-opened.
+
+    ``expected`` is where book and fills led at the opening, empty after a restart; ``filled`` what each order had filled
+    by then, ``foreign`` what others were seen to fill since. ``residual`` names what the evidence leaves unexplained.
+    """
+
+    number: int
+    epoch: int
+    causes: list[str]
+    opened_ns: int
+    opened_seq: int
+    restart: bool
+    closed_ns: int | None = None
+    closed_seq: int | None = None
+    before: Heard | None = None
+    after: Heard | None = None
+    asked: list[Question] = field(default_factory=list)
+    found: list[Difference] = field(default_factory=list)
+    orders: list[ClientOrderId] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+    residual: list[str] = field(default_factory=list)
+    expected: dict[str, Decimal] = field(default_factory=dict)
+    filled: dict[ClientOrderId, Decimal] = field(default_factory=dict)
+    foreign: dict[Symbol, Decimal] = field(default_factory=dict)
+
+
+@state
 class TradeClock:
     """A float trade whose hedge is still on its way."""
 
@@ -147,7 +204,8 @@ class State:
     """The reactor's whole memory.
 
     ``open_ids`` names the orders that are not terminal, so that no input walks those that are. ``uncovered`` are the open
-    ones that no arithmetic counts: of earlier runs, or ghosts.
+    ones that no arithmetic counts: of earlier runs, or ghosts. ``gaps`` numbers the certificates over all runs; ``gap`` is the
+    one that is open, ``last_gap`` the one closed last, ``heard`` the last event of the account.
     """
 
     instance: str
@@ -176,6 +234,10 @@ class State:
     last_halt_alarm_ns: int = 0
     lag_ms: int = 0
     followed: list[Symbol] = field(default_factory=list)
+    gaps: int = 0
+    gap: Gap | None = None
+    last_gap: Gap | None = None
+    heard: Heard | None = None
 
 
 def trading_state(memory: State) -> TradingState:

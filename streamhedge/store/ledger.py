@@ -32,7 +32,8 @@ from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
 from streamhedge.store.journal import open_new, own_folder
 from streamhedge.store.tables import tables_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 adds the table ``gap``. An older file is brought up to date when it is opened to write; a newer one is refused."""
 EPOCH_ZERO_S = 1_767_225_600
 """2026-01-01T00:00:00Z: where the numbers of runs begin."""
 SCHEMA = """
@@ -45,6 +46,8 @@ CREATE TABLE IF NOT EXISTS float_trade (position INTEGER PRIMARY KEY AUTOINCREME
 CREATE TABLE IF NOT EXISTS intent (client_order_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, symbol TEXT NOT NULL,
     decided_ns INTEGER NOT NULL, status TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS row (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key));
+CREATE TABLE IF NOT EXISTS gap (number INTEGER PRIMARY KEY, opened_ns INTEGER NOT NULL, closed_ns INTEGER,
+    body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
@@ -102,14 +105,15 @@ class Ledger:
 
     def _prepare(self, *, read_only: bool) -> None:
         (version,) = self._durable.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION) or (read_only and version == 0):
+        if not 0 <= version <= SCHEMA_VERSION or (read_only and version == 0):
             raise sqlite3.DatabaseError(
                 f"it has version {version}, this program knows {SCHEMA_VERSION}: use the program that wrote it, or "
                 "another --state-dir"
             )
         if not read_only:
-            self._durable.executescript(SCHEMA)
-            self._durable.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            # Every step from an older version only adds tables, and the number changes with them or not at all.
+            self._durable.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+        self._has_gaps = not read_only or version >= 2
 
     def _about(self, key: str, first: str) -> str:
         found = self._rows("SELECT value FROM about WHERE key = ?", key)
@@ -226,6 +230,11 @@ class Ledger:
                 )
             elif row.table == "state":
                 write.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (row.key, body))
+            elif row.table == "gap":
+                write.execute(
+                    "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?)",
+                    (int(row.key), row.fields["opened_ns"], row.fields["closed_ns"], body),
+                )
             else:
                 write.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?)", (row.table, row.key, body))
 
@@ -281,6 +290,20 @@ class Ledger:
         """Return the rows of one kind (fill, funding, venue_close)."""
         found = self._rows("SELECT key, body FROM row WHERE kind = ? ORDER BY rowid", kind)
         return [(key, orjson.loads(body)) for key, body in found]
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Return every certificate, oldest first; those of a file that is older than certificates are none."""
+        rows = self._rows("SELECT body FROM gap ORDER BY number") if self._has_gaps else []
+        return [orjson.loads(body) for (body,) in rows]
+
+    def last_gap(self) -> int:
+        """Return the number of the newest certificate, 0 before any."""
+        return int(self._rows("SELECT COALESCE(MAX(number), 0) FROM gap")[0][0]) if self._has_gaps else 0
+
+    def last_row(self) -> tuple[str, dict[str, Any]] | None:
+        """Return kind and fields of the row written last (fill, funding, venue_close), None before any."""
+        found = self._rows("SELECT kind, body FROM row ORDER BY rowid DESC LIMIT 1")
+        return (found[0][0], orjson.loads(found[0][1])) if found else None
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return every latch."""

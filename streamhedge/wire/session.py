@@ -35,6 +35,7 @@ from streamhedge.domain.events import (
     ListenKeyReady,
     MarkPriceUpdate,
     Quarantined,
+    ResyncAsked,
     SetupDone,
     Snapshot,
     StreamClosed,
@@ -56,6 +57,8 @@ UNPROVEN_NS = 3 * AUDIT_EVERY_NS
 """The private stream has no cadence: without a snapshot for so long nothing proves that its silence is quiet."""
 TIME_EVERY_NS = 60 * NS_PER_SECOND
 SNAPSHOT_TIMEOUT_NS = 3 * NS_PER_SECOND
+OPEN_ORDERS_EVERY_NS = 60 * NS_PER_SECOND
+"""Asked with the first snapshot of a resync; it costs 40 of the minute's weight, so not for every one in a row."""
 SETUP_TIMEOUT_NS = 30 * NS_PER_SECOND
 SETUP_AGAIN_NS = 1 * NS_PER_SECOND
 CLOCK_CODES = (-1021, -5028)
@@ -120,7 +123,8 @@ class SessionState:
     reconnects: int = 0
     silent: list[str] = field(default_factory=list)
     started: bool = False
-    open_orders_asked: bool = False
+    open_orders_ns: int = 0
+    open_orders_again_ns: int = 0
 
 
 @record
@@ -237,6 +241,8 @@ class Session:
             self._commands.append(CloseStream(event.stream, replaced.number, "rotated"))
         if event.stream == PRIVATE:
             link.failures = 0
+            if self.state.status == "COLD":
+                self._change("SYNCING", "waiting for a snapshot")
             self.state.private_open_ns = now_ns
             self.state.synced = False
             self.state.snapshot_asked_ns = 0
@@ -355,14 +361,20 @@ class Session:
             if event.code in CLOCK_CODES:
                 self.state.time_asked_ns = now_ns
                 self._commands.append(RequestTime())
+        elif event.what == "open_orders":
+            self.state.open_orders_again_ns = now_ns + max(wait_ns, RETRY_NS)
         elif event.what == "setup":
             self.state.setup_failed = True
             self.state.setup_after_ns = now_ns + max(wait_ns, SETUP_AGAIN_NS)
 
     def _lose(self, reason: str, now_ns: int) -> None:
         """The book can no longer be trusted: a snapshot must be asked again."""
-        if self.state.status in ("LIVE", "SUSPECT"):
+        if self.state.status == "LIVE":
             self._change("SUSPECT", reason)
+        elif self.state.status != "COLD":
+            # A further loss while the first one is not mended belongs to the same gap, and is told.
+            self.state.reason = reason
+            self._events.append(BookStatusChanged(status=self.state.status, reason=reason))
         self.state.synced = False
         self.state.lost_ns = now_ns
         self.state.snapshot_asked_ns = 0
@@ -380,6 +392,8 @@ class Session:
                 self._open(link.name, 0)
         if (memory.setup_failed or not memory.setup_done) and now_ns >= memory.setup_after_ns:
             self._ask_setup(now_ns, "again")
+        if memory.open_orders_again_ns and now_ns >= memory.open_orders_again_ns:
+            self._ask_open_orders(now_ns)
         if memory.links[WS_API].current is None:
             return
         if now_ns - memory.time_asked_ns > (TIME_EVERY_NS if len(memory.offsets_ms) > 2 else NS_PER_SECOND):
@@ -433,20 +447,26 @@ class Session:
         if not memory.synced and not waiting:
             memory.snapshot_asked_ns = now_ns
             memory.audit_ns = now_ns
-            if not memory.open_orders_asked:
-                memory.open_orders_asked = True
-                self._commands.append(RequestOpenOrders())
-            self._commands.append(RequestSnapshot(reason="sync", audit=False))
+            if not memory.open_orders_ns or now_ns - memory.open_orders_ns > OPEN_ORDERS_EVERY_NS:
+                self._ask_open_orders(now_ns)
+            self._ask_evidence(RequestSnapshot(reason="sync", audit=False), "snapshot")
         elif memory.synced and now_ns - memory.audit_ns > AUDIT_EVERY_NS:
             memory.audit_ns = now_ns
             self._commands.append(RequestSnapshot(reason="audit", audit=True))
+
+    def _ask_open_orders(self, now_ns: int) -> None:
+        self.state.open_orders_ns = now_ns
+        self.state.open_orders_again_ns = 0
+        self._ask_evidence(RequestOpenOrders(), "open_orders")
+
+    def _ask_evidence(self, command: Command, what: str) -> None:
+        self._commands.append(command)
+        self._events.append(ResyncAsked(what=what))
 
     def _judge(self, now_ns: int) -> None:
         """Name the status that the facts allow."""
         memory = self.state
         if not memory.synced:
-            if memory.status == "COLD" and memory.links[PRIVATE].current is not None:
-                self._change("SYNCING", "waiting for a snapshot")
             return
         if memory.status == "LIVE":
             if now_ns - memory.seen_ns > UNPROVEN_NS:

@@ -33,12 +33,14 @@ class Rows:
         self.intents: dict[str, bytes] = {}
         self.states: dict[str, dict[str, Any]] = {}
         self.rows: dict[tuple[str, str], bytes] = {}
+        self.gaps: dict[int, bytes] = {}
 
     def copy(self) -> Rows:
         """Return the same rows; single rows are replaced, never changed."""
         found = Rows()
         found.epochs, found.trades = list(self.epochs), list(self.trades)
         found.intents, found.states, found.rows = dict(self.intents), dict(self.states), dict(self.rows)
+        found.gaps = dict(self.gaps)
         return found
 
 
@@ -129,6 +131,8 @@ class VirtualLedger:
                 self.now.intents[row.key] = body
         elif row.table == "state":
             self.now.states[row.key] = orjson.loads(body)
+        elif row.table == "gap":
+            self.now.gaps[int(row.key)] = body
         else:
             self.now.rows.setdefault((row.table, row.key), body)
 
@@ -146,6 +150,21 @@ class VirtualLedger:
     def open_orders(self) -> list[Order]:
         """Return the orders whose end was never learnt."""
         return [order for order in self.intents() if order.status in OPEN_STATUSES]
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Return every certificate, oldest first."""
+        return [orjson.loads(self.now.gaps[number]) for number in sorted(self.now.gaps)]
+
+    def last_gap(self) -> int:
+        """Return the number of the newest certificate, 0 before any."""
+        return max(self.now.gaps, default=0)
+
+    def last_row(self) -> tuple[str, dict[str, Any]] | None:
+        """Return kind and fields of the row written last, None before any."""
+        if not self.now.rows:
+            return None
+        (kind, _), body = list(self.now.rows.items())[-1]
+        return kind, orjson.loads(body)
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return every latch."""

@@ -400,9 +400,27 @@ def test_the_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
     with opened(path):
         pass
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version=2")
-    with pytest.raises(LedgerUnwritable, match="version 2, this program knows 1"):
+        other.execute("PRAGMA user_version=3")
+    with pytest.raises(LedgerUnwritable, match="version 3, this program knows 2"):
         Ledger(path)
+
+
+def test_a_ledger_from_before_the_certificates_is_read_as_it_is_and_brought_up_to_date_when_written(path: Path) -> None:
+    with opened(path) as books:
+        books.record_float_trade(trade())
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE gap")
+        other.execute("PRAGMA user_version=1")
+    looking = Ledger(path, read_only=True)
+    assert looking.gaps() == [] and looking.last_gap() == 0 and len(looking.float_trades()) == 1
+    looking.close()
+    with opened(path) as books:
+        books.persist(Persist("gap", "1", {"number": 1, "opened_ns": 5, "closed_ns": None}))
+        books.persist(Persist("gap", "1", {"number": 1, "opened_ns": 5, "closed_ns": 9}))
+        assert books.gaps() == [{"number": 1, "opened_ns": 5, "closed_ns": 9}], "one row, the newest word"
+        assert books.last_gap() == 1 and len(books.float_trades()) == 1
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_looking_makes_nothing_and_writes_nothing(path: Path) -> None:

@@ -13,8 +13,9 @@ import click
 from rich.console import Console
 
 from streamhedge.ops.cli.options import Common, common_of, example, out, shared
-from streamhedge.ops.cli.tables import recordings_of
+from streamhedge.ops.cli.tables import account_folder, recordings_of
 from streamhedge.ops.exits import FAILURE, OK
+from streamhedge.ops.tables import open_ledger
 
 
 @click.command(epilog=example("streamhedge replay recordings/", "streamhedge replay run-0001.rec --until 5000 --json"))
@@ -60,23 +61,43 @@ def progress(common: Common) -> Iterator[Callable[[int], None]]:
         "streamhedge explain 4711",
         "streamhedge explain 10:02:11.3 recordings/",
         "streamhedge explain sh-7f3a91c2-1-000003 incident.rec --json",
+        "streamhedge explain gaps",
+        "streamhedge explain gap 3",
     )
 )
 @shared
-@click.argument("what", metavar="SEQ|TIME|ORDER")
+@click.argument("what", metavar="SEQ|TIME|ORDER|gaps|gap N")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 def explain(**said: Any) -> None:
     """Say why: the event, what the rules saw with ages, the arithmetic, the order, its fills and how long it took.
 
     SEQ is the number of an input (the journal shows it), TIME the first input at or after it (UTC), ORDER a client order
-    id. Without FILES it reads the newest run of the account.
+    id. Without FILES it reads the newest run of the account. `gaps` lists the stretches in which the book could not be
+    trusted, `gap N` shows the certificate of one: from the ledger, or from the FILES named.
     """
     from streamhedge.ops.explain import explain as explained
     from streamhedge.ops.explain import explain_text
 
     common = common_of(said)
+    if said["what"] in ("gap", "gaps"):
+        _explain_gaps(common, said["what"], list(said["files"]))
+        return
     found = explained(said["what"], recordings_of(common, said["files"]), on_cut=common.detail)
     out(found) if common.json else click.echo(explain_text(found))
+
+
+def _explain_gaps(common: Common, what: str, files: list[Path]) -> None:
+    from streamhedge.ops.certificates import certificate, certificates_of, gap_text, gaps_text
+
+    if what == "gap" and not files:
+        raise click.UsageError("say which: `explain gap N`; `explain gaps` lists them")
+    number = str(files.pop(0)) if what == "gap" else None
+    found = certificates_of(files, on_cut=common.detail) if files else open_ledger(account_folder(common)).gaps()
+    if number is not None:
+        gap = certificate(found, number)
+        out(gap) if common.json else click.echo(gap_text(gap))
+    else:
+        out({"gaps": found}) if common.json else click.echo(gaps_text(found))
 
 
 @click.command(epilog=example("streamhedge decode frames.txt", "tail -f frames.txt | streamhedge decode -"))
