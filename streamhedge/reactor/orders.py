@@ -308,20 +308,31 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
 
 
 def absent_from_ns(core: Core, order: Order) -> int:
-    """Return when absence begins to count: Tq after the send and after the user stream was last proven live."""
+    """Return when absence begins to count: Tq after the send and after the user stream was last proven live.
+
+    What an earlier run sent had left before this one began, and what became of it until then is in the first snapshot.
+    """
     if core.state.book_status is not BookStatus.LIVE:
         return core.now_ns + 1
-    return max(order.sent_ns or order.decided_ns, core.state.live_since_ns) + quarantine_ns(core)
+    left_ns, began_ns = order.sent_ns or order.decided_ns, core.state.meter.started_ns
+    if left_ns < began_ns:
+        return max(began_ns + quarantine_ns(core), core.state.live_since_ns)
+    return max(left_ns, core.state.live_since_ns) + quarantine_ns(core)
 
 
 def query_doubtful(core: Core) -> None:
-    """Ask about orders in doubt, or accepted and silent, 250 ms after sending and then each second."""
+    """Ask about orders in doubt, or accepted and silent: 250 ms after sending, then each second, and once absence counts.
+
+    A second goes by from an answer to the next question, so that two absences are never too close to count.
+    """
     for order in core.open_orders():
         if order.status is OrderStatus.PLANNED and order.sent_ns is None:
             continue
         start = order.sent_ns or order.decided_ns
         wait = FIRST_QUERY_NS if order.in_doubt else 2 * QUERY_EVERY_NS
-        if core.now_ns - start >= wait and core.now_ns - order.last_query_ns >= QUERY_EVERY_NS:
+        counts = order.last_query_ns < absent_from_ns(core, order) <= core.now_ns
+        asked_ns = max(order.last_query_ns, order.last_absence_ns)
+        if core.now_ns - start >= wait and (counts or core.now_ns - asked_ns >= QUERY_EVERY_NS):
             order.last_query_ns = core.now_ns
             core.commands.append(QueryOrder(symbol=order.symbol, client_order_id=order.client_order_id))
 

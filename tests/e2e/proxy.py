@@ -13,6 +13,7 @@ from yarl import URL
 from tests.support.processes import Venue
 
 KEPT = ("x-mbx-apikey", "content-type", "user-agent")
+PASSED = ("x-mbx", "retry", "content-type")
 
 
 class Relay:
@@ -46,9 +47,15 @@ class Relay:
     async def _call(self, request: web.Request, body: bytes) -> web.Response:
         address = URL(self._venue.rest + request.raw_path, encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() in KEPT}
-        async with self._session.request(request.method, address, data=body or None, headers=headers) as answer:
-            kept = {n: v for n, v in answer.headers.items() if n.lower().startswith(("x-mbx", "retry", "content-type"))}
-            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+        try:
+            async with self._session.request(request.method, address, data=body or None, headers=headers) as answer:
+                kept = {n: v for n, v in answer.headers.items() if n.lower().startswith(PASSED)}
+                return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+        except aiohttp.ClientError:
+            # The exchange cut the connection: so does its relay.
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         near = web.WebSocketResponse(compress=False)

@@ -212,6 +212,11 @@ class Venue:
         """Arm faults now."""
         await self._door("POST", "/__fault", {"fault": faults})
 
+    async def clear(self, *names: str) -> None:
+        """Take armed faults back: what nobody met yet must not meet somebody later."""
+        for name in names:
+            await self._door("POST", "/__fault", {"clear": name})
+
     async def external(self, quantity: str) -> None:
         """Trade as somebody else does."""
         await self._door("POST", "/__external", {"quantity": quantity})
@@ -289,6 +294,20 @@ class Account:
         """Every segment of every run, oldest first."""
         return sorted([*self.state_dir.rglob("*.rec"), *self.state_dir.rglob("*.rec.zst")])
 
+    @property
+    def name(self) -> str:
+        """What the account is called: venue and fingerprint of its key."""
+        return f"sim-{hashlib.sha256(self.env['E2E_KEY'].encode()).hexdigest()[:12]}"
+
+    @property
+    def book(self) -> Path:
+        """Where the ledger stands."""
+        return self.state_dir / self.name / "ledger.sqlite"
+
+    def place(self, kind: str) -> Path:
+        """Return where the control socket (``sock``) or the lock (``lock``) of this account stands."""
+        return self.folder / f"streamhedge-{os.getuid()}" / f"{self.name}.{kind}"
+
     def words(self, *arguments: str) -> list[str]:
         """Return a command line that means this account."""
         sets = [word for one in self.sets for word in ("--set", one)]
@@ -315,10 +334,8 @@ class Account:
 
     async def ask(self, **request: Any) -> dict[str, Any] | None:
         """Say one line to the control socket; None when nobody answers. Cheaper than a process for each look."""
-        name = hashlib.sha256(self.env["E2E_KEY"].encode()).hexdigest()[:12]
-        path = self.folder / f"streamhedge-{os.getuid()}" / f"sim-{name}.sock"
         try:
-            reader, writer = await asyncio.open_unix_connection(str(path), limit=1 << 22)
+            reader, writer = await asyncio.open_unix_connection(str(self.place("sock")), limit=1 << 22)
         except OSError:
             return None
         try:
@@ -329,7 +346,7 @@ class Account:
             return None
         finally:
             writer.close()
-        return json.loads(line) if line else None
+        return json.loads(line) if line.endswith(b"\n") else None
 
     async def status(self) -> dict[str, Any] | None:
         """Return `status` of the running hedger."""
