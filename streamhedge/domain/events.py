@@ -506,6 +506,14 @@ class StoreFailed:
 
 
 @record
+class LedgerCaughtUp:
+    """The ledger works again: every row it had refused is written, but those that did not fit into what is kept."""
+
+    written: int
+    given_up: int
+
+
+@record
 class IntentVoided:
     """The outbox did not send an intent: its commit failed or its deadline had passed. It never left."""
 
@@ -557,6 +565,7 @@ Event = (
     | OperatorVerb
     | ManualOrder
     | StoreFailed
+    | LedgerCaughtUp
     | IntentVoided
     | BookStatusChanged
     | ResyncAsked

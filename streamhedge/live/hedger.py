@@ -43,6 +43,7 @@ from streamhedge.live.results import TradeResult, hedge_result
 from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
 from streamhedge.live.upkeep import Upkeep
 from streamhedge.reactor.decide import gate_context, view_of
+from streamhedge.reactor.reactor import latches
 from streamhedge.reactor.state import Core
 from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.params import HedgeParams
@@ -204,6 +205,9 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         """Close recording and ledger after the last input; a full disk is told, not raised over a clean end."""
         try:
             self.journal.close(self.pump.last_ns)
+            owed, refused = self.pump.owed, self.pump.write_owed()
+            if refused:
+                raise StoreError(f"{owed} row(s) that the ledger refused are lost with this run: {refused}")
             self.ledger.end_epoch("stopped" if error is None else type(error).__name__)
         except StoreError as failure:
             self._tell(str(failure))
@@ -448,14 +452,14 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             raise CommandError(f"{kind.value} needs --reason: it stands in the recording; nothing was changed")
         if symbol is not None and symbol not in symbols:
             raise CommandError(f"{symbol} is no hedge of this process; nothing was changed")
-        latches = _latches(kind, symbol, symbols, f"uid {uid}: {reason}")
+        rows = latches(kind, symbol, [symbol] if symbol else symbols, f"uid {uid}: {reason}")
         said: dict[str, object] = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
-        await self._machine.finished(self._act(latches, said))
+        await self._machine.finished(self._act(rows, said))
         return self.status()
 
-    async def _act(self, latches: dict[str, dict[str, object]], said: dict[str, object]) -> None:
+    async def _act(self, rows: dict[str, dict[str, object]], said: dict[str, object]) -> None:
         """Write the latches durably, then let the verb act."""
-        for key, fields in latches.items():
+        for key, fields in rows.items():
             await asyncio.to_thread(self.ledger.set_state, key, fields)
         self._machine.feed("verb", orjson.dumps(said))
 
@@ -507,6 +511,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             **core_status(self.core, now_ns),
             **{"streams": streams, "clock_offset_ms": self.pump.session.offset_ms},
             "recording": str(self.journal.path),
+            "ledger_owed": self.pump.owed,
         }
 
     def summary(self) -> dict[str, Any]:
@@ -533,17 +538,6 @@ class _Booked:
     fed_ns: int
     float_before: Decimal
     position_before: Decimal
-
-
-def _latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: str) -> dict[str, dict[str, object]]:
-    """Return the ledger's latches that a verb writes; the block of one symbol is lifted by the reactor's own row."""
-    if kind is VerbKind.HALT:
-        return {f"block:{symbol}": {"cause": "operator", "reason": who}} if symbol else {"halted": {"reason": who}}
-    if kind is VerbKind.REDUCE:
-        return {f"reduce:{symbol}" if symbol else "reduce": {"reason": who}}
-    if kind is VerbKind.FLATTEN:
-        return {f"flatten:{name}": {"reason": who} for name in ([symbol] if symbol else symbols)}
-    return {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}}
 
 
 def _share(waits: list[int], percent: int) -> float | None:

@@ -24,6 +24,7 @@ from streamhedge.domain.events import (
     ExecutionReport,
     FloatTradeRecorded,
     IntentVoided,
+    LedgerCaughtUp,
     ManualOrder,
     MarginCall,
     MarkPriceUpdate,
@@ -420,7 +421,22 @@ def _on_quarantined(core: Core, event: Quarantined) -> None:
 
 
 def _on_store_failed(core: Core, event: StoreFailed) -> None:
-    _halt(core, f"{event.what} cannot be written ({event.message}): no memory, no trading. Free or repair the disk")
+    _halt(
+        core,
+        f"{event.what} cannot be written ({event.message}): no memory, no trading. Free or repair the disk; what it missed is kept and written then",
+    )
+
+
+def _on_ledger_caught_up(core: Core, event: LedgerCaughtUp) -> None:
+    lost = f"; {event.given_up} did not fit and are lost, the venue's own history has them" if event.given_up else ""
+    core.note(
+        "store",
+        Level.WARNING,
+        None,
+        f"the ledger works again: {event.written} row(s) that it had refused are written{lost}",
+        written=event.written,
+        given_up=event.given_up,
+    )
 
 
 def _on_call_failed(core: Core, event: CallFailed) -> None:
@@ -489,7 +505,21 @@ def _on_verb(core: Core, event: OperatorVerb) -> None:
             memory.flatten = who
     else:
         _resume(core, event.symbol)
+    for key, fields in latches(event.kind, event.symbol, [m.symbol for m in memories], who).items():
+        # They stand in the ledger already; an older row that it refused must not be written over them.
+        core.persist("state", key, **fields)
     core.note("operator", Level.WARNING, event.symbol, f"{event.kind.value} by {who}", verb=event.kind.value)
+
+
+def latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: str) -> dict[str, dict[str, object]]:
+    """Return the ledger's rows of a verb, durable before it acts; the block of one symbol is lifted by ``_resume``."""
+    if kind is VerbKind.HALT:
+        return {f"block:{symbol}": {"cause": "operator", "reason": who}} if symbol else {"halted": {"reason": who}}
+    if kind is VerbKind.REDUCE:
+        return {f"reduce:{symbol}" if symbol else "reduce": {"reason": who}}
+    if kind is VerbKind.FLATTEN:
+        return {f"flatten:{name}": {"reason": who} for name in symbols}
+    return {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}}
 
 
 def _resume(core: Core, symbol: Symbol | None) -> None:
@@ -543,6 +573,7 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     ClockStepped: _on_clock_step,
     Quarantined: _on_quarantined,
     StoreFailed: _on_store_failed,
+    LedgerCaughtUp: _on_ledger_caught_up,
     CallFailed: _on_call_failed,
     FloatTradeRecorded: _on_float_trade,
     OperatorVerb: _on_verb,

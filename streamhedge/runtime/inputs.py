@@ -20,6 +20,7 @@ from streamhedge.domain.events import (
     FloatTrade,
     FloatTradeRecorded,
     IntentVoided,
+    LedgerCaughtUp,
     ListenKeyReady,
     ManualOrder,
     OperatorVerb,
@@ -287,7 +288,8 @@ def _manual(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
 
 
 def _store(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
-    return [from_plain(StoreFailed, _object(payload))]
+    fields = _object(payload)
+    return [from_plain(LedgerCaughtUp if "written" in fields else StoreFailed, fields)]
 
 
 def _void(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:

@@ -1,8 +1,8 @@
 """feed(source, recv_ns, payload): number -> record -> decode -> session -> react -> outbox. Nothing awaits.
 
 The same object drives live, replay and simulation. Invariants: an input is in the recording before anybody acts on it;
-an intent is in the ledger before its command reaches the hands; a failed commit means not sent, and HALTED. What the
-outbox has to say enters as inputs of its own, after the input that caused it.
+an intent is in the ledger before its command reaches the hands, and before it every row the ledger refused; a failed
+commit means not sent, and HALTED. What the outbox has to say enters as inputs of its own, after the input that caused it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.inputs import Calls, decode_input
+from streamhedge.runtime.owed import Owed
 from streamhedge.wire.session import Session, SessionState
 
 
@@ -100,6 +101,7 @@ class Pump:
         self._observers = observers
         self._after: deque[Input] = deque()
         self._busy = False
+        self._owed = Owed(rows={})
 
     # ------------------------------------------------------------ the five steps
 
@@ -130,6 +132,8 @@ class Pump:
         self.seq += 1
         self.last_ns = max(recv_ns, self.last_ns)
         self._record(source, payload)
+        if source == "tick" and self._owed:
+            self._write_owed()
         events, commands, notes = self._decode(source, payload)
         reaction = self.reactor.react(self.seq, self.last_ns, events)
         reaction = Reaction(
@@ -182,7 +186,10 @@ class Pump:
     def _place(self, command: PlaceOrder) -> None:
         self.decisions += 1
         if self._ledger is not None:
+            refused = self._write_owed() if self._owed else ""
             try:
+                if refused:
+                    raise StoreError(refused)
                 self._ledger.commit_intent(self.reactor.state.orders[command.client_order_id])
             except StoreError as error:
                 self._say("void", {"client_order_id": command.client_order_id, "reason": f"not committed: {error}"})
@@ -191,14 +198,39 @@ class Pump:
         if self._hands is not None:
             self._hands.perform(command, 0)
 
+    # ------------------------------------------------------------ rows that no order waits for
+
+    @property
+    def owed(self) -> int:
+        """Rows that the ledger refused and that are to be written when it works again."""
+        return len(self._owed)
+
     def _persist(self, row: Persist) -> None:
         if self._ledger is None:
+            return
+        if self._owed:
+            self._owed.keep(row)
+            message = self._write_owed()
+            if message and self.reactor.state.halted is None:
+                self._say("store", {"what": "the ledger", "message": message})
             return
         try:
             self._ledger.persist(row)
         except StoreError as error:
-            if self.reactor.state.halted is None:
-                self._say("store", {"what": "the ledger", "message": str(error)})
+            self._owed.keep(row)
+            self._say("store", {"what": "the ledger", "message": str(error)})
+
+    def _write_owed(self) -> str:
+        """Write what the ledger refused before, and say it once all is there; return why something is still owed."""
+        message = self.write_owed()
+        if not message:
+            self._say("store", {"written": self._owed.written, "given_up": self._owed.given_up})
+            self._owed = Owed(rows={})
+        return message
+
+    def write_owed(self) -> str:
+        """Write, at the end of a run, what is owed; return why rows are left, empty when none is."""
+        return self._owed.write(self._ledger.persist) if self._ledger is not None else ""
 
     def _say(self, source: str, fields: dict[str, object]) -> None:
         self._after.append(Input(source=source, payload=orjson.dumps(fields)))

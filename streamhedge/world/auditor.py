@@ -46,7 +46,6 @@ EDGES = {
 
 EXCUSED = {
     "hidden-fill": "after a restart an order the venue hides for long is booked as never executed (reactor/orders.py)",
-    "lost-row": "a row that the ledger refused is never written again (runtime/pump.py)",
 }
 """Violations that are known and not mended yet, by name: each keeps a world away from where it would be found."""
 
@@ -110,7 +109,7 @@ class Auditor:
         self.fees: dict[str, Decimal] = {}
         self.positions: dict[str, Decimal] = {}
         self.marks: dict[str, tuple[Decimal, int]] = {}
-        self.refused_rows = 0
+        self.owed_rows = 0
         self.holding = True
         """The product holds what it hears until a snapshot is there; only then it can act on it."""
         self._trade_seen = 0
@@ -155,8 +154,8 @@ class Auditor:
         self._status = {name: order.status.value for name, order in state.orders.items()}
         self._lag_ms = 0
         self.marks.clear()
-        # A latch of the product's own may be lost: to a power loss, or to a ledger that refused it (excused: lost-row).
-        weak = power or (self.refused_rows and "lost-row" in EXCUSED)
+        # A latch of the product's own may be lost: to a power loss, or when it died while the ledger refused its rows.
+        weak = power or self.owed_rows > 0
         if self.halted == "store" or (self.halted == "rival" and weak):
             self.halted = ""
         for name in lost:

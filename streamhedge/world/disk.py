@@ -57,7 +57,6 @@ class VirtualLedger:
         self.now = Rows()
         self.gate: Callable[[str], None] = lambda point: None
         self.failing = 0
-        self.refused = 0
         self.lost_ids: list[str] = []
         self._synced = Rows()
         self._committed = committed
@@ -77,7 +76,6 @@ class VirtualLedger:
     def _write(self) -> None:
         if self.failing > 0:
             self.failing -= 1
-            self.refused += 1
             raise LedgerUnwritable("the virtual disk is full; nothing was written")
 
     def _sync(self) -> None:

@@ -27,7 +27,7 @@ from streamhedge.sim.access import Keys
 from streamhedge.sim.exchange import Exchange, Settings
 from streamhedge.store.journal import Line
 from streamhedge.wire.signing import signer_of
-from streamhedge.world.auditor import EXCUSED, Auditor, Violation
+from streamhedge.world.auditor import Auditor, Violation
 from streamhedge.world.disk import VirtualLedger
 from streamhedge.world.happen import APPLY
 from streamhedge.world.process import QUIET_TICK_NS, TICK_NS, Process
@@ -150,7 +150,6 @@ class World:
         fresh = not ledger.float_trades()
         state = self.recover(ledger, self.policy, epoch=epoch, now_ns=now_ns, boot=boot, shadow=False)
         floats = sum((trade.quantity for trade in ledger.float_trades()), D(0))
-        self.auditor.refused_rows = ledger.refused
         lost = ledger.lost_ids[self._lost_known :]
         self._lost_known = len(ledger.lost_ids)
         self._judge(lambda: self.auditor.started(state, floats=floats, lost=lost, power=self.power))
@@ -206,6 +205,7 @@ class World:
         assert process is not None, "only a living process dies"
         self.auditor.note(f"killed ({why}){' by power' if self.power else ''}")
         self.auditor.count(f"killed {why}")
+        self.auditor.owed_rows = process.pump.owed
         self._collect(process, whole=False)
         self.wire.abandon()
         if self.power:
@@ -428,9 +428,7 @@ class World:
             raise Violation("23", f"{after - decided} intents in {STEADY_NS // S} s in which nothing happened")
         if (wrong := self._unsettled()) is not None and after == decided:
             raise Violation("20", f"it was in band and no longer is: {wrong}")
-        # A row still open after all is one whose end the ledger refused.
-        rows = self.ledger.intents()
-        self.auditor.books_agree([order for order in rows if not (order.is_open and "lost-row" in EXCUSED)])
+        self.auditor.books_agree(self.ledger.intents())
 
     def _is_limited(self) -> bool:
         blocked = None if self.process is None else self.process.pump.reactor.state.memory[BTCUSDT].blocked
