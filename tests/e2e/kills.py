@@ -8,21 +8,16 @@ is hedged, the exchange's own truth and the ledger are held against what the cli
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from streamhedge.domain.events import FloatTrade
-from streamhedge.domain.order import Order, Side
-from streamhedge.store.ledger import Ledger
+from tests.e2e.books import HEDGED_S, LIMITS, Clients, Trade, hedged, in_doubt, spread
 from tests.e2e.proxy import Relay, relay
-from tests.support.processes import Account, Ended, Program, exchange, held, sent_twice, until
+from tests.support.processes import Account, Ended, Program, exchange, until
 
 KINDS = ("any", "trade", "flight", "starting", "stopping", "sockets")
 """Where a kill is aimed.
@@ -30,20 +25,10 @@ KINDS = ("any", "trade", "flight", "starting", "stopping", "sockets")
 any: uniform in time · trade: right after a float trade was handed over · flight: while an order is on its way, or its
 answer lost · starting: before the book is live · stopping: after SIGTERM · sockets: all three cut at the same moment.
 """
-LIMITS = (
-    "limits.max_orders_per_minute=600",
-    "limits.max_intents_per_symbol_per_minute=600",
-    # A treasury does not turn over so much in a day; what its limits do has tests of its own.
-    "limits.max_turnover_per_day=10_000_000_000 USDT",
-    "limits.hedge_loss_per_day=10_000_000 USDT",
-)
 LOST_ANSWERS = ("O1=executed", "O1=not_executed", "O1=late", "O15=executed", "O15=not_executed", "O1=executed,O6=1500")
 RECORDED = (0, 5, 6)
 """Exit codes of a trade that is in the float: hedged, late, still naked for a named reason."""
 REFUSED, NOT_RUNNING = 2, 3
-START, BAND_USD, SLACK = Decimal(10), Decimal(100), Decimal("1.1")
-LOOK_S = 0.02
-HEDGED_S = 40.0
 CLEAR_LIMIT_S = 5.0
 DOUBT_LIMIT_S = 2.0 + 3.0 + 2.0
 """Tq + 2 s, with Tq = recv_window (2 s) + 3 s."""
@@ -69,24 +54,18 @@ class Start:
 class Found:
     """What a lane saw."""
 
+    clients: Clients
     kills: dict[str, int] = field(default_factory=dict)
     """How many, by kind."""
     starts: list[Start] = field(default_factory=list)
-    acknowledged: dict[str, Decimal] = field(default_factory=dict)
-    """The quantity of every trade that the program said it booked, by id."""
     unanswered: int = 0
     """Trades that were handed over and not acknowledged: killed in between."""
     asked_again: int = 0
     """Of the trades that were asked again, how many stood booked already."""
-    orders: int = 0
     under_way: int = 0
     """Kills while an order was on its way or its answer lost."""
     stale: int = 0
     """Starts over a lock and a socket that a kill left behind."""
-    doubled: set[str] = field(default_factory=set)
-    """Client order ids that reached the exchange more than once."""
-    lost: list[str] = field(default_factory=list)
-    """Whatever else is not as it must be."""
 
 
 async def kill_again_and_again(folder: Path, kinds: Sequence[str], seed: int, found: Found) -> None:
@@ -95,7 +74,7 @@ async def kill_again_and_again(folder: Path, kinds: Sequence[str], seed: int, fo
     Args:
         folder: A short private folder; locks and books stand below it.
         kinds: Words of KINDS.
-        seed: Of the moments, the trades and the lost answers.
+        seed: Of the market.
         found: Where it is written down; it holds what was seen so far, whatever becomes of the rest.
     """
     async with (
@@ -103,20 +82,20 @@ async def kill_again_and_again(folder: Path, kinds: Sequence[str], seed: int, fo
         relay(venue) as between,
     ):
         account = Account(folder, venue, endpoints=between.endpoints, sets=LIMITS)
-        await Lane(account, between, random.Random(seed), found).play(kinds)
+        await Lane(account, between, found).play(kinds)
 
 
 class Lane:
     """One account that is killed and started again."""
 
-    def __init__(self, account: Account, between: Relay, chance: random.Random, found: Found) -> None:
+    def __init__(self, account: Account, between: Relay, found: Found) -> None:
         self.found = found
         self._account = account
         self._between = between
-        self._chance = chance
+        self._clients = found.clients
+        self._chance = found.clients.chance
         self._turn = asyncio.Lock()
-        self._trades = 0
-        self._unanswered: list[tuple[str, str, str]] = []
+        self._unanswered: list[Trade] = []
         self._handed: set[asyncio.Task[dict[str, Any] | None]] = set()
         self._at_once()
 
@@ -135,7 +114,7 @@ class Lane:
             started_s = time.monotonic()
             async with self._account.run("--json") as program:
                 if kind != "starting":
-                    await self._hedged()
+                    await hedged(self._account)
                     if killed is not None:
                         self.found.starts.append(Start(killed, time.monotonic() - started_s))
                     await self._check()
@@ -153,11 +132,11 @@ class Lane:
         ended = await program.killed()
         self.found.kills[kind] = self.found.kills.get(kind, 0) + 1
         if ended.code != -signal.SIGKILL and kind != "stopping":
-            self.found.lost.append(f"{kind}: ended by itself with {ended.code}: {ended.err[-500:]}")
+            self._clients.lost.append(f"{kind}: ended by itself with {ended.code}: {ended.err[-500:]}")
         await self._account.venue.clear("O1", "O6", "O15")
         self._at_once()
         self.found.stale += self._account.place("lock").exists() and self._account.place("sock").exists()
-        return Killed(kind, len(self._intents(open_only=True)))
+        return Killed(kind, len(in_doubt(self._account)))
 
     def _at_once(self) -> None:
         """Let orders be on their way for a moment only."""
@@ -207,55 +186,39 @@ class Lane:
 
     # ------------------------------------------------------------ float trades
 
-    def _next(self) -> tuple[str, str, str]:
-        """Return id, kind and amount of a trade that leads the float back to where it began."""
-        self._trades += 1
-        name = f"t-{self._trades}"
-        if sum(self.found.acknowledged.values()) <= 0:
-            return name, "buy", str(self._chance.randint(2_000, 60_000))
-        return name, "sell", f"0.{self._chance.randint(10, 900):03d}"
-
     def _hand_over(self) -> None:
         """Hand a trade to the running process and do not wait; its client will ask again."""
-        trade = self._next()
+        trade = self._clients.next()
         self._unanswered.append(trade)
-        name, kind, amount = trade
-        task = asyncio.create_task(self._account.ask(verb="trade", id=name, kind=kind, amount=amount))
+        task = asyncio.create_task(self._account.ask(verb="trade", id=trade.name, kind=trade.kind, amount=trade.amount))
         self._handed.add(task)
         task.add_done_callback(self._handed.discard)
         task.add_done_callback(self._answered(trade))
 
-    def _answered(self, trade: tuple[str, str, str]) -> Callable[[asyncio.Task[dict[str, Any] | None]], None]:
+    def _answered(self, trade: Trade) -> Callable[[asyncio.Task[dict[str, Any] | None]], None]:
         def told(task: asyncio.Task[dict[str, Any] | None]) -> None:
             answer = None if task.cancelled() else task.result()
             if answer is None or not answer.get("recorded"):
                 self.found.unanswered += 1
                 return
-            self._book(trade[0], answer)
+            self._clients.told(trade, answer)
 
         return told
-
-    def _book(self, name: str, answer: dict[str, Any]) -> None:
-        """Take an acknowledgement; whoever is told twice is told the same."""
-        quantity = Decimal(answer["trade"]["quantity"])
-        if self.found.acknowledged.setdefault(name, quantity) != quantity:
-            self.found.lost.append(f"{name}: {quantity} now, {self.found.acknowledged[name]} before")
 
     async def _client(self) -> None:
         """Book one trade after the other, each until it is acknowledged."""
         while True:
             async with self._turn:
-                await self._until_acknowledged(self._next())
+                await self._until_acknowledged(self._clients.next())
             await asyncio.sleep(self._chance.uniform(0.1, 0.6))
 
-    async def _until_acknowledged(self, trade: tuple[str, str, str]) -> None:
-        name, kind, amount = trade
+    async def _until_acknowledged(self, trade: Trade) -> None:
         while True:
-            found = await self._account.trade(kind, amount, name=name)
+            found = await self._account.trade(trade.kind, trade.amount, name=trade.name)
             if found.code in RECORDED:
                 answer = found.json()
                 self.found.asked_again += bool(answer["duplicate"])
-                self._book(name, answer)
+                self._clients.told(trade, answer)
                 return
             # Nobody runs, or the one that runs has no price yet: both say that nothing was recorded for certain,
             # or that nobody knows; in either case the same id is asked again.
@@ -265,62 +228,18 @@ class Lane:
 
     # ------------------------------------------------------------ what must be so
 
-    async def _hedged(self) -> None:
-        """Wait for the first moment at which the book is live, in band, and the exchange's."""
-        ends = time.monotonic() + HEDGED_S
-        while await self._account.hedged() is None:
-            assert time.monotonic() < ends, f"not hedged within {HEDGED_S} s: {await self._account.status()}"
-            await asyncio.sleep(LOOK_S)
-
     async def _check(self) -> None:
-        """Hold the exchange's truth and the books against what the clients know, while none of them trades."""
+        """Ask again for what was not answered, then compare, while nobody trades."""
         async with self._turn:
             while self._unanswered:
                 await self._until_acknowledged(self._unanswered.pop(0))
-            await self._hedged()
-            truth = await self._account.venue.truth()
-        known, lost = self.found.acknowledged, self.found.lost
-        self.found.orders = len(truth["wire_posts"])
-        self.found.doubled |= set(sent_twice(truth))
-        intents = self._intents()
-        unknown = set(truth["wire_posts"]) - {order.client_order_id for order in intents}
-        if unknown:
-            lost.append(f"on the wire and in no ledger: {sorted(unknown)}")
-        still = [order.client_order_id for order in intents if order.is_open]
-        if still:
-            lost.append(f"hedged, and still open in the books: {still}")
-        booked = [(trade.trade_id, trade.quantity) for trade in self._ledger_trades()]
-        if sorted(booked) != sorted([("initial-BTC", START), *known.items()]):
-            difference = sorted(set(booked) ^ {("initial-BTC", START), *known.items()})
-            lost.append(f"acknowledged and booked differ: {difference} of {len(booked)}")
-        position = held(truth).get("BTCUSDT", Decimal(0))
-        filled = sum((order.filled if order.side is Side.BUY else -order.filled for order in intents), Decimal(0))
-        if filled != position:
-            lost.append(f"the fills in the books come to {filled}, the position is {position}")
-        gap_usd = abs(START + sum(known.values()) + position) * Decimal(truth["marks"]["BTCUSDT"])
-        if gap_usd > BAND_USD * SLACK:
-            lost.append(f"{gap_usd} USD are naked")
+            await hedged(self._account)
+            await self._clients.compare(self._account)
 
     def _ended(self, ended: Ended) -> None:
         summary = ended.json()
         if (ended.code, summary["pass"]) != (0, True):
-            self.found.lost.append(f"the last run did not pass: {ended.code} {summary['reason']}")
-
-    def _intents(self, *, open_only: bool = False) -> list[Order]:
-        if not self._account.book.exists():
-            return []
-        ledger = Ledger(self._account.book, read_only=True)
-        try:
-            return ledger.open_orders() if open_only else ledger.intents()
-        finally:
-            ledger.close()
-
-    def _ledger_trades(self) -> list[FloatTrade]:
-        ledger = Ledger(self._account.book, read_only=True)
-        try:
-            return ledger.float_trades()
-        finally:
-            ledger.close()
+            self._clients.lost.append(f"the last run did not pass: {ended.code} {summary['reason']}")
 
 
 # ---------------------------------------------------------------- figures
@@ -329,29 +248,23 @@ class Lane:
 def figures(lanes: Sequence[Found]) -> dict[str, Any]:
     """Return what some lanes saw as one JSON object; ``missed`` names every limit that p99 is beyond."""
     starts = [start for lane in lanes for start in lane.starts]
-    cold: dict[str, dict[str, float]] = {}
-    for name, limit_s, doubtful in (("clear", CLEAR_LIMIT_S, False), ("in_doubt", DOUBT_LIMIT_S, True)):
-        seconds = [start.seconds for start in starts if (start.killed.in_doubt > 0) is doubtful]
-        cold[name] = {
-            **{"starts": len(seconds), "p50": round(share(seconds, 50), 3), "p99": round(share(seconds, 99), 3)},
-            **{"max": round(max(seconds, default=0.0), 3), "limit": limit_s},
-        }
+    cold = {
+        name: spread([s.seconds for s in starts if (s.killed.in_doubt > 0) is doubtful], limit_s)
+        for name, limit_s, doubtful in (("clear", CLEAR_LIMIT_S, False), ("in_doubt", DOUBT_LIMIT_S, True))
+    }
     kinds = {kind: sum(lane.kills.get(kind, 0) for lane in lanes) for kind in KINDS}
     return {
         **{"kills": sum(kinds.values()), "kinds": kinds},
-        **{"doubled": sum(len(lane.doubled) for lane in lanes), "lost": sum(len(lane.lost) for lane in lanes)},
-        "trades": sum(len(lane.acknowledged) for lane in lanes),
+        **{
+            "doubled": sum(len(lane.clients.doubled) for lane in lanes),
+            "lost": sum(len(lane.clients.lost) for lane in lanes),
+        },
+        "trades": sum(len(lane.clients.acknowledged) for lane in lanes),
         "unanswered": sum(lane.unanswered for lane in lanes),
         "asked_again": sum(lane.asked_again for lane in lanes),
-        "orders": sum(lane.orders for lane in lanes),
+        "orders": sum(lane.clients.orders for lane in lanes),
         "killed_under_way": sum(lane.under_way for lane in lanes),
         "stale_lock_and_socket": sum(lane.stale for lane in lanes),
         "cold_start_s": cold,
         "missed": [name for name, row in cold.items() if row["p99"] > row["limit"]],
     }
-
-
-def share(values: Sequence[float], percent: int) -> float:
-    """Return a percentile by nearest rank; 0 of nothing."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else 0.0

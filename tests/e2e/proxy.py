@@ -1,9 +1,11 @@
-"""A loopback relay between hedger and exchange: everything passes as it is, but what a test wants done otherwise."""
+"""Loopback relays between hedger and exchange: everything passes as it is, but what a test wants done otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -14,6 +16,8 @@ from tests.support.processes import Venue
 
 KEPT = ("x-mbx-apikey", "content-type", "user-agent")
 PASSED = ("x-mbx", "retry", "content-type")
+STREAMS = {"market": b"/market", "private": b"/private", "ws_api": b"/ws-fapi"}
+"""How each of the three streams is asked for."""
 
 
 class Relay:
@@ -89,12 +93,78 @@ async def relay(venue: Venue) -> AsyncIterator[Relay]:
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            port = runner.addresses[0][1]
-            found.endpoints = {
-                "rest": f"http://127.0.0.1:{port}",
-                "stream": f"ws://127.0.0.1:{port}",
-                "ws_api": f"ws://127.0.0.1:{port}/ws-fapi/v1",
-            }
+            found.endpoints = _addresses(runner.addresses[0][1])
             yield found
         finally:
             await runner.cleanup()
+
+
+class Wires:
+    """A relay of bare connections to one exchange: it knows which of the three streams each one is, and resets them."""
+
+    def __init__(self, venue: Venue) -> None:
+        self.endpoints: dict[str, str] = {}
+        self.opened: dict[str, int] = dict.fromkeys(STREAMS, 0)
+        """How often each stream was opened, by name."""
+        self._port = URL(venue.rest).port
+        self._open: dict[str, list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]]] = {name: [] for name in STREAMS}
+
+    def reset(self, stream: str) -> None:
+        """Cut every connection of a stream the way a router does that forgot it: both ends are told RST."""
+        for pair in self._open[stream]:
+            for end in pair:
+                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.transport.abort()
+
+    async def carry(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        """Carry one connection until either end closes it."""
+        far: asyncio.StreamWriter | None = None
+        try:
+            head = await reader.readuntil(b"\r\n")
+            back, far = await asyncio.open_connection("127.0.0.1", self._port)
+            far.write(head)
+            stream = next((name for name, path in STREAMS.items() if head.startswith(b"GET " + path)), None)
+            if stream is not None:
+                self.opened[stream] += 1
+                self._open[stream].append((near, far))
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(_one_way(reader, far))
+                ways.create_task(_one_way(back, near))
+        except (OSError, asyncio.IncompleteReadError, ExceptionGroup):
+            pass
+        finally:
+            for pairs in self._open.values():
+                pairs[:] = [pair for pair in pairs if pair[0] is not near]
+            for end in (near, far):
+                if end is not None:
+                    end.close()
+
+
+async def _one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while part := await reader.read(65_536):
+        writer.write(part)
+        await writer.drain()
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def wires(venue: Venue) -> AsyncIterator[Wires]:
+    """Serve bare connections to the venue for the block."""
+    found = Wires(venue)
+    server = await asyncio.start_server(found.carry, "127.0.0.1", 0)
+    found.endpoints = _addresses(server.sockets[0].getsockname()[1])
+    try:
+        yield found
+    finally:
+        server.close()
+        for stream in STREAMS:
+            found.reset(stream)
+
+
+def _addresses(port: int) -> dict[str, str]:
+    """Return the endpoints of a venue that is reached through one loopback port."""
+    return {
+        "rest": f"http://127.0.0.1:{port}",
+        "stream": f"ws://127.0.0.1:{port}",
+        "ws_api": f"ws://127.0.0.1:{port}/ws-fapi/v1",
+    }

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.books import Clients, row_of
 from tests.e2e.kills import KINDS, Found, figures, kill_again_and_again
 from tests.support.processes import room
 
@@ -37,7 +38,7 @@ def main(said: argparse.Namespace) -> int:
         lanes = asyncio.run(_lanes(folders, [order[number :: said.lanes] for number in range(said.lanes)], said.seed))
     found = {**figures(lanes), "seconds": round(time.monotonic() - start_s, 1)}
     print(table(found))
-    for line in [*(f"doubled: {name}" for lane in lanes for name in lane.doubled), *_all_lost(lanes)]:
+    for line in [*(f"doubled: {name}" for lane in lanes for name in lane.clients.doubled), *_all_lost(lanes)]:
         print(line)
     for name in found["missed"]:
         print(f"missed: {name} p99 {found['cold_start_s'][name]['p99']} s > {found['cold_start_s'][name]['limit']} s")
@@ -47,7 +48,7 @@ def main(said: argparse.Namespace) -> int:
 
 async def _lanes(folders: list[Path], orders: list[list[str]], seed: int) -> list[Found]:
     """Play every lane to its end; one that breaks is a loss and leaves the others alone."""
-    lanes = [Found() for _ in folders]
+    lanes = [Found(Clients(random.Random(f"{seed} {number}"))) for number in range(len(folders))]
     played = await asyncio.gather(
         *(kill_again_and_again(folder, kinds, seed + number, lane)
           for number, (folder, kinds, lane) in enumerate(zip(folders, orders, lanes, strict=True))),
@@ -55,12 +56,12 @@ async def _lanes(folders: list[Path], orders: list[list[str]], seed: int) -> lis
     )  # fmt: skip
     for lane, outcome in zip(lanes, played, strict=True):
         if isinstance(outcome, BaseException):
-            lane.lost.append(f"{type(outcome).__name__}: {outcome}")
+            lane.clients.lost.append(f"{type(outcome).__name__}: {outcome}")
     return lanes
 
 
 def _all_lost(lanes: list[Found]) -> list[str]:
-    return [f"lost: {line}" for lane in lanes for line in lane.lost]
+    return [f"lost: {line}" for lane in lanes for line in lane.clients.lost]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -74,10 +75,6 @@ def table(found: dict[str, Any]) -> str:
         f"orders             {found['orders']}, {found['killed_under_way']} kills with one on its way",
         f"stale lock, socket {found['stale_lock_and_socket']} times in the way of a start",
         "cold start to in band, seconds",
+        *(row_of(name, row) for name, row in found["cold_start_s"].items()),
     ]
-    for name, row in found["cold_start_s"].items():
-        rows.append(
-            f"  {name:<9} {row['starts']:>4} starts   p50 {row['p50']:.3f}   p99 {row['p99']:.3f}   max {row['max']:.3f}   "
-            f"limit {row['limit']:.1f}"
-        )
     return "\n".join(rows)
