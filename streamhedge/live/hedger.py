@@ -474,6 +474,11 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         """The reactor's state and policy; readers must not write."""
         return self.pump.reactor.core
 
+    @property
+    def sent_after_ns(self) -> Sequence[int]:
+        """How long each order of this run took from its input to its first byte, nanoseconds, in order."""
+        return self._machine.hands.sent_after_ns
+
     def get_position(self, symbol: str) -> PositionView | None:
         """Return one position of the account; None before the first snapshot."""
         return self.book.position(symbol)

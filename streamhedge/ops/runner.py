@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,12 @@ from streamhedge.ops.demo import Say, TimedTrade
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.report import write_report
 from streamhedge.ops.verdict import judge, unfinished
+from streamhedge.ops.web.server import served as page_served
+from streamhedge.ops.web.watch import Watch
 from streamhedge.ops.words import Words
 from streamhedge.settings.config import Config
 from streamhedge.settings.endpoints import Endpoints
+from streamhedge.settings.model import WebTable
 from streamhedge.settings.secrets import Secret, load_secret
 
 LIVE_WAIT_S = 20.0
@@ -48,6 +53,14 @@ class Plan:
     live: bool = False
     trades: list[TimedTrade] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
+    web: bool | None = None
+    port: int | None = None
+
+    @property
+    def page(self) -> bool:
+        """Whether the page is served: as asked, else where it is configured or the venue is the simulated one."""
+        settings = self.config.settings
+        return self.web if self.web is not None else settings.web is not None or settings.venue == "sim"
 
 
 async def run(plan: Plan, lines: Lines) -> dict[str, Any]:
@@ -85,9 +98,11 @@ def _sim_arguments(plan: Plan) -> list[str]:
 async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tuple[Secret, Secret]) -> dict[str, Any]:
     stop = asyncio.Event()
     refused: list[Note] = []
+    watch = Watch()
 
     def heard(notes: tuple[Note, ...], recv_ns: int) -> None:
         lines.notes(notes, recv_ns)
+        watch.notes(notes, recv_ns)
         refused.extend(note for note in notes if note.code == "key_refused")
         if refused:
             stop.set()
@@ -110,14 +125,42 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         lines.write(code, "", text, time.time_ns())
 
     async with hedger:
+        watch.hedger = hedger
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
-        async with served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer):
+        async with served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer), _page(plan, watch, say):
             truth = await _through(plan, hedger, endpoints, stop, say)
     if refused:
         said = refused[0].data
         raise AuthenticationError(401, int(str(said["error_code"])), f"{said['message']} {KEY_REMEDY}")
     say("stop", _last_words(hedger))
     return await asyncio.to_thread(_summary, hedger, truth, stop.is_set())
+
+
+@contextlib.asynccontextmanager
+async def _page(plan: Plan, watch: Watch, say: Say) -> AsyncIterator[None]:
+    """Serve the page, where it is wanted, and keep its samples, while the block runs."""
+    if not plan.page:
+        yield
+        return
+    table = plan.config.settings.web or WebTable()
+    host, _, port = table.listen.rpartition(":")
+    # An address that nobody asked for is no reason not to run: where it is taken, another is told.
+    unasked = plan.port is None and plan.config.settings.web is None
+    chosen = plan.port if plan.port is not None else int(port)
+    token = load_secret("web.token", table.token, plan.env).reveal() if table.token is not None else None
+    async with page_served(watch, host=host, port=chosen, token=token, or_any=unasked) as address:
+        say("page", f"{address}{'' if token else ' (read-only: [web] has no token)'}")
+        sampling = asyncio.create_task(_sample(watch))
+        try:
+            yield
+        finally:
+            sampling.cancel()
+
+
+async def _sample(watch: Watch) -> None:
+    while watch.hedger is not None:
+        watch.sample(watch.hedger.clock.now_ns())
+        await asyncio.sleep(1.0)
 
 
 async def _through(

@@ -211,9 +211,10 @@ class AlertTable(Part):
 
 
 class WebTable(Part):
-    """``[web]``: where the local page listens, on loopback only. Read by the page (ops)."""
+    """``[web]``: where the local page listens, on loopback only; it acts only with a token. Read by the page (ops)."""
 
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8787"
+    token: Source | None = None
 
 
 class SimTable(Part):

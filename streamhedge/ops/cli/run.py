@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 @click.option(
     "--trades", type=click.Path(path_type=Path), help="Float trades to submit: seconds,kind,amount[,reason] a line."
 )
+@click.option("--web/--no-web", default=None, help="The local page; default on for sim, and where [web] stands.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page on loopback; 0 takes a free one.")
 @click.option("--story/--no-story", default=None, help="Play the demo's trades and faults (default without -c).")
 def run(**said: Any) -> None:
     """Run the hedger in the foreground."""
@@ -70,6 +72,8 @@ def run(**said: Any) -> None:
         live=said["live"],
         trades=read_trades(said["trades"]) if said["trades"] is not None else [],
         env=dict(os.environ),
+        web=said["web"],
+        port=said["port"],
     )
     lines = Lines(quiet=common.quiet, verbose=common.verbose, colour=common.colour)
     try:
