@@ -15,7 +15,7 @@ from decimal import Decimal
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -40,6 +40,7 @@ from streamhedge.live.manual import (
 )
 from streamhedge.live.recovery import boot_id, recovered
 from streamhedge.live.results import TradeResult, hedge_result
+from streamhedge.live.rollback import older_copy
 from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
 from streamhedge.live.upkeep import Upkeep
 from streamhedge.reactor.decide import gate_context, view_of
@@ -56,6 +57,7 @@ from streamhedge.store.ledger import Ledger
 from streamhedge.store.lock import InstanceLock
 from streamhedge.venue.clock import BootClock
 
+Written = TypeVar("Written")
 TRADE_WAIT_S = 10.0
 PASSING = ("stale", "price", "refused", "venue")
 """Causes of being blocked that end by themselves, mostly within seconds: worth waiting for."""
@@ -155,7 +157,12 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             self.ledger = Ledger(self.folder / "ledger.sqlite")
             stack.callback(self.ledger.close)
             now_ns, boot = self.clock.now_ns(), boot_id()
-            self.epoch = self.ledger.open_epoch(started_ms=now_ns // NS_PER_MS, boot_id=boot, version=__version__)
+            older, above = older_copy(self.ledger, self.record_dir)
+            if older:  # latched before anything else is written: a crash right after must not forget it
+                self.ledger.set_state("halted", {"reason": older})
+            self.epoch = self.ledger.open_epoch(
+                started_ms=now_ns // NS_PER_MS, boot_id=boot, version=__version__, above=above
+            )
             seeded = {trade.asset: True for trade in self.ledger.float_trades()}
             if not seeded and self.venue != "sim":
                 self.ledger.set_state("reduce", {"reason": FIRST_START})
@@ -312,7 +319,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             state = self.core.state
             before, held = state.floats.get(request.asset, ZERO), state.book.quantity(hedge.symbol)
             trade = self._booked(request, hedge)
-            new = await asyncio.to_thread(self.ledger.record_float_trade, trade)
+            new = await self._durably(self.ledger.record_float_trade, trade)
             fed_ns = self.clock.now_ns()
             if new:
                 self._machine.feed("trade", orjson.dumps(to_plain(trade)))
@@ -460,8 +467,16 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
     async def _act(self, rows: dict[str, dict[str, object]], said: dict[str, object]) -> None:
         """Write the latches durably, then let the verb act."""
         for key, fields in rows.items():
-            await asyncio.to_thread(self.ledger.set_state, key, fields)
+            await self._durably(self.ledger.set_state, key, fields)
         self._machine.feed("verb", orjson.dumps(said))
+
+    async def _durably(self, write: Callable[..., Written], *said: object) -> Written:
+        """Write off the loop; a ledger that refuses halts at once, whoever asked: no memory, no trading (FAULTS P3)."""
+        try:
+            return await asyncio.to_thread(write, *said)
+        except StoreError as error:
+            self._machine.feed("store", orjson.dumps({"what": "the ledger", "message": str(error)}))
+            raise
 
     async def halt(self, reason: str) -> None:
         """Send no order any more, latched over restarts, until a person resumes."""

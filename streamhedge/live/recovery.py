@@ -46,6 +46,7 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
         shadow: True when orders are withheld.
     """
     state = State(instance=ledger.instance, epoch=epoch, shadow=shadow)
+    state.previous_epoch = max((int(run["number"]) for run in ledger.epochs() if run["number"] < epoch), default=0)
     state.meter.started_ns = now_ns
     state.gaps = ledger.last_gap()
     known = ledger.last_row()

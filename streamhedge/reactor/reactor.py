@@ -228,6 +228,13 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
     if not core.policy.hedges:
         return
     if instance == core.state.instance and epoch <= core.state.epoch:
+        previous = core.state.previous_epoch
+        if previous is not None and previous < epoch < core.state.epoch:
+            _halt(
+                core,
+                f"order {event.client_order_id} is of our own run {epoch}, and the ledger knows no run between {previous} and "
+                f"{core.state.epoch}: it is an older copy. Compare the float, book what is missing, then `resume --reason …`",
+            )
         return
     _halt(
         core,

@@ -238,6 +238,8 @@ class State:
     gap: Gap | None = None
     last_gap: Gap | None = None
     heard: Heard | None = None
+    previous_epoch: int | None = None
+    """The run before this one in the ledger; None where nobody says, as in a recording of an earlier version."""
 
 
 def trading_state(memory: State) -> TradingState:

@@ -35,6 +35,8 @@ LINES_PER_SUM = 1_000
 SUFFIX = ".rec"
 PACKED = ".zst"
 WRAPPED = b'{"b64":"'
+LONGEST_HEADER = 64 * 1024 * 1024
+REMEDY = "nothing of it is read: put back a copy of the file, or leave it out: every other segment replays by itself"
 _SUM_WORDS = re.compile(rb'\{"lines":[0-9]+,"chain":"')
 
 
@@ -264,7 +266,7 @@ def compress(path: Path) -> Path:
         part.unlink(missing_ok=True)  # of a run that died here
         with path.open("rb") as source, open_new(part) as out:
             found = os.fstat(source.fileno())
-            zstandard.ZstdCompressor(level=6).copy_stream(source, out, size=found.st_size)
+            zstandard.ZstdCompressor(level=6, write_checksum=True).copy_stream(source, out, size=found.st_size)
             os.utime(part, ns=(found.st_atime_ns, found.st_mtime_ns))
             os.fsync(out.fileno())
         os.replace(part, target)
@@ -335,8 +337,32 @@ def read_lines(path: Path, *, on_cut: Callable[[str], None] | None = None) -> It
     while start < end:
         stop = raw.index(b"\n", start) + 1
         number += 1
-        yield _parse(raw[start:stop], number, path)
+        yield _parse(raw[start:stop], number, start, path)
         start = stop
+
+
+def first_line(path: Path) -> Line:
+    """Return the header of a segment without reading the rest of it; nothing proves it yet.
+
+    Raises:
+        JournalCorrupt: it does not begin with a header of this format.
+        StoreError: the file cannot be read.
+    """
+    try:
+        with (located(path) or path).open("rb") as file:
+            packed = file.read(4) == zstandard.FRAME_HEADER
+            file.seek(0)
+            if not packed:
+                text = file.readline(LONGEST_HEADER)
+            else:
+                with io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file)) as unpacked:
+                    text = unpacked.readline(LONGEST_HEADER)
+    except (OSError, zstandard.ZstdError) as error:
+        raise StoreError(f"{path}: {error}; its first line cannot be read") from error
+    if not text.endswith(b"\n"):
+        raise JournalCorrupt(_foreign(path))
+    _check_header(text, path)
+    return _parse(text, 1, 0, path)
 
 
 def _read(path: Path) -> bytes:
@@ -349,7 +375,7 @@ def _read(path: Path) -> bytes:
     try:
         return zstandard.ZstdDecompressor().decompress(raw)
     except zstandard.ZstdError as error:
-        raise JournalCorrupt(f"{path}: cannot be decompressed: {error}") from error
+        raise JournalCorrupt(f"{path}: cannot be decompressed, it is cut or changed: {error}; {REMEDY}") from error
 
 
 def _proven(raw: bytes, path: Path) -> int:
@@ -362,7 +388,7 @@ def _proven(raw: bytes, path: Path) -> int:
         if number == 1:
             _check_header(text, path)
         elif _source(text) == b"sum":
-            _check_sum(_parse(text, number, path), chain.hexdigest(), number - 1, proven_number, path)
+            _check_sum(_parse(text, number, start, path), start, chain.hexdigest(), number - 1, proven_number, path)
             proven, proven_number = stop, number
         chain.update(text)
         start = stop
@@ -381,9 +407,9 @@ def _tail(raw: bytes, proven: int, path: Path) -> tuple[int, str]:
     while (stop := raw.find(b"\n", start) + 1) > 0:
         text = raw[start:stop]
         if _SUM_WORDS.search(text):
-            raise JournalCorrupt(f"{path}: line {number + 1} holds a damaged sum line: a byte was changed")
+            raise _corrupt(path, number + 1, start, "holds a damaged sum line: a byte was changed")
         try:
-            _parse(text, number + 1, path)
+            _parse(text, number + 1, start, path)
         except JournalCorrupt:
             break
         number += 1
@@ -393,15 +419,19 @@ def _tail(raw: bytes, proven: int, path: Path) -> tuple[int, str]:
     return start, told + (cut if start < len(raw) else "")
 
 
-def _parse(text: bytes, number: int, path: Path) -> Line:
+def _corrupt(path: Path, number: int, offset: int, what: str) -> JournalCorrupt:
+    return JournalCorrupt(f"{path}: line {number}: {what} (at byte {offset}); {REMEDY}")
+
+
+def _parse(text: bytes, number: int, offset: int, path: Path) -> Line:
     recv, _, rest = text[:-1].partition(b" ")
     source, _, payload = rest.partition(b" ")
     if not recv.isdigit() or not source.isalpha() or not payload:
-        raise JournalCorrupt(f"{path}: line {number} is no `<recv_ns> <source> <json>`")
+        raise _corrupt(path, number, offset, "it is no `<recv_ns> <source> <json>`")
     try:
         return Line(int(recv), source.decode(), original(payload), number, str(path))
     except ValueError as error:
-        raise JournalCorrupt(f"{path}: line {number}: {error}") from error
+        raise _corrupt(path, number, offset, str(error)) from error
 
 
 def _source(text: bytes) -> bytes:
@@ -415,26 +445,24 @@ def _foreign(path: Path) -> str:
 def _check_header(text: bytes, path: Path) -> None:
     if _source(text) != b"header":
         raise JournalCorrupt(_foreign(path))
-    known = _fields(_parse(text, 1, path), path).get("format", FORMAT)
+    known = _fields(_parse(text, 1, 0, path), 0, path).get("format")
     if known != FORMAT:
-        raise JournalCorrupt(
-            f"{path}: line 1: recording format {known}, this program knows {FORMAT}: read it with the version that wrote it"
-        )
+        said = f"{path}: line 1: recording format {'unknown' if known is None else known}, this program knows {FORMAT}"
+        raise JournalCorrupt(f"{said}: read it with the version that wrote it")
 
 
-def _check_sum(line: Line, chain: str, lines: int, proven: int, path: Path) -> None:
-    fields = _fields(line, path)
+def _check_sum(line: Line, offset: int, chain: str, lines: int, proven: int, path: Path) -> None:
+    fields = _fields(line, offset, path)
     if (fields.get("chain"), fields.get("lines")) != (chain, lines):
-        raise JournalCorrupt(
-            f"{path}: line {line.number}: lines {proven + 1} to {lines} do not hash to what it says: a byte was changed or lost"
-        )
+        what = f"lines {proven + 1} to {lines} do not hash to what it says: a byte was changed or lost"
+        raise _corrupt(path, line.number, offset, what)
 
 
-def _fields(line: Line, path: Path) -> dict[str, Any]:
+def _fields(line: Line, offset: int, path: Path) -> dict[str, Any]:
     try:
         fields = orjson.loads(line.payload)
     except ValueError as error:
-        raise JournalCorrupt(f"{path}: line {line.number}: a {line.source} that is no JSON: {error}") from error
+        raise _corrupt(path, line.number, offset, f"a {line.source} that is no JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise JournalCorrupt(f"{path}: line {line.number}: a {line.source} that is no JSON object")
+        raise _corrupt(path, line.number, offset, f"a {line.source} that is no JSON object")
     return fields

@@ -3,7 +3,10 @@
 Three connections. The loop's one (WAL, synchronous NORMAL) commits intents and rows in tens of microseconds and survives
 any death of the process. The durable one (synchronous FULL) writes float trades, latches and epochs off the loop. The
 reading one sees what is committed. None of them folds the log into the file by itself: ``checkpoint`` does, in a thread.
-A float trade id is booked once; a client order id is committed once; after a failed commit nothing has happened.
+A float trade id is booked once; a client order id is committed once; after a failed commit nothing has happened, and
+after a failed fsync nothing more is written: what reached the disk is not known, and asking again would not tell.
+
+Durable writes are counted in the file and in a mark beside it, so that an older copy put in the file's place is noticed.
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ from streamhedge.store.tables import tables_of
 
 SCHEMA_VERSION = 2
 """2 adds the table ``gap``. An older file is brought up to date when it is opened to write; a newer one is refused."""
+MARK = "written.mark"
+"""Beside the ledger and not under its name: a copy of ``ledger.sqlite*`` that is put back does not bring it along."""
+FSYNC_FAILED = 1034
+"""SQLITE_IOERR_FSYNC."""
 EPOCH_ZERO_S = 1_767_225_600
 """2026-01-01T00:00:00Z: where the numbers of runs begin."""
 SCHEMA = """
@@ -52,6 +59,10 @@ CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
 
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+"""What reading a damaged body may raise."""
+
+
 class Ledger:
     """One account's books in one file.
 
@@ -65,8 +76,10 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._durable_lock = threading.Lock()
+        self._durable_lock = threading.RLock()
         self._epoch = 0
+        self._lost_fsync = ""
+        self._mark = path.with_name(MARK)
         try:
             if not read_only:
                 own_folder(path.parent)
@@ -79,12 +92,14 @@ class Ledger:
             self._reading = self._connect("NORMAL", mode)
             self._reading.execute("PRAGMA query_only=1")
             self._prepare(read_only=read_only)
+            marked, self._marked_epoch = _read_mark(self._mark)  # before the count in the file: that one may be growing
         except (OSError, sqlite3.Error) as error:
             raise LedgerUnwritable(
                 f"ledger {path} cannot be opened: {error}; nothing was started. Repair the disk or the permissions, or "
                 "restore the file from a backup"
             ) from error
         self.instance = self._about("instance", secrets.token_hex(4))
+        self.rolled_back = self._missing(marked)
 
     def _connect(self, synchronous: str, mode: str) -> sqlite3.Connection:
         # isolation_level None: transactions are ours alone, BEGIN IMMEDIATE … COMMIT in ``_writing``.
@@ -123,9 +138,35 @@ class Ledger:
             found = self._rows("SELECT value FROM about WHERE key = ?", key)
         return str(found[0][0])
 
+    def _missing(self, marked: int) -> str:
+        """Return what to tell of a file that holds fewer durable writes than were made; empty when it holds all."""
+        found = self._rows("SELECT value FROM about WHERE key = 'writes'")
+        held = int(found[0][0]) if found else 0
+        if held >= marked:
+            return ""
+        return (
+            f"ledger {self.path} is an older copy: it holds {held} of the {marked} durable writes that were made; float "
+            "trades, latches or orders are missing. Put the newer file back; or compare the float, book what is missing "
+            "under the same ids"
+        )
+
+    @contextmanager
+    def _durably(self) -> Iterator[sqlite3.Connection]:
+        """Commit durably what the block writes, counted, and leave the mark; one at a time."""
+        with self._durable_lock:
+            with self._writing(self._durable) as write:
+                yield write
+                write.execute("INSERT OR IGNORE INTO about VALUES ('writes', '0')")
+                write.execute("UPDATE about SET value = value + 1 WHERE key = 'writes'")
+                (count,) = write.execute("SELECT value FROM about WHERE key = 'writes'").fetchone()
+                (epoch,) = write.execute("SELECT COALESCE(MAX(number), 0) FROM epoch").fetchone()
+            _leave_mark(self._mark, int(count), max(int(epoch), self._marked_epoch))
+
     @contextmanager
     def _writing(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         """Commit what the block writes, or nothing of it, whatever the block raises."""
+        if self._lost_fsync:
+            raise LedgerUnwritable(self._lost_fsync)
         try:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
@@ -136,26 +177,69 @@ class Ledger:
                     connection.execute("ROLLBACK")
             if not isinstance(error, (sqlite3.Error, OSError)):
                 raise
+            self._note_fsync(error)
             raise LedgerUnwritable(
                 f"ledger {self.path}: {error}; nothing was written. Free or repair the disk, then restart"
             ) from error
+
+    def _note_fsync(self, error: BaseException) -> None:
+        """Stop for good after a failed fsync: the kernel may have dropped what it could not write."""
+        if getattr(error, "sqlite_errorcode", 0) == FSYNC_FAILED:
+            self._lost_fsync = (
+                f"ledger {self.path}: an fsync failed before, what is on the disk is not known; nothing more is written. "
+                "Repair the disk, then restart"
+            )
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
         try:
             return self._reading.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise LedgerUnwritable(
-                f"ledger {self.path} cannot be read: {error}; repair it or restore a backup"
-            ) from error
+            raise self._unreadable(str(error)) from error
+
+    def _unreadable(self, what: str) -> LedgerUnwritable:
+        return LedgerUnwritable(
+            f"ledger {self.path} cannot be read: {what}. `streamhedge ledger verify` names what is damaged; put back what "
+            "`streamhedge ledger backup` wrote"
+        )
+
+    def _plain(self, kind: Any, body: str, what: str) -> Any:
+        """Return the value of a row's body."""
+        try:
+            return from_plain(kind, orjson.loads(body))
+        except UNREADABLE as error:
+            raise self._unreadable(f"{what}: {type(error).__name__} {error}") from error
+
+    def _trade(self, name: str, quantity: str, usd: str, body: str) -> FloatTrade:
+        """Return a float trade whose body says what its columns say: a changed digit of the float is money."""
+        found: FloatTrade = self._plain(FloatTrade, body, f"float_trade {name}")
+        if (found.trade_id, str(found.quantity), str(found.usd)) != (name, quantity, usd):
+            raise self._unreadable(
+                f"float_trade {name}: its body says {found.quantity} and {found.usd} USD, its row otherwise"
+            )
+        return found
+
+    def _order(self, name: str, body: str) -> Order:
+        """Return an order whose body is the one of its row: the venue is asked about that id."""
+        found: Order = self._plain(Order, body, f"intent {name}")
+        if found.client_order_id != name:
+            raise self._unreadable(f"intent {name}: its body is of {found.client_order_id}")
+        return found
 
     # ------------------------------------------------------------ durable, off the loop
 
-    def open_epoch(self, *, started_ms: int, boot_id: str, version: str) -> int:
-        """Begin a run and return its number: above the last one, and above every one of a lost later file."""
-        with self._durable_lock, self._writing(self._durable) as write:
+    def open_epoch(self, *, started_ms: int, boot_id: str, version: str, above: int = 0) -> int:
+        """Begin a run and return its number: above the last one, and above every one of a lost later file.
+
+        Args:
+            started_ms: When it starts, milliseconds since 1970.
+            boot_id: Name of this boot of the machine.
+            version: Ours.
+            above: A run that is known to have been, from elsewhere than this file.
+        """
+        with self._durably() as write:
             (last,) = write.execute("SELECT COALESCE(MAX(number), 0) FROM epoch").fetchone()
             # Seconds of a calendar, so that books put back from a backup do not count the same numbers again.
-            self._epoch = max(int(last) + 1, started_ms // 1_000 - EPOCH_ZERO_S)
+            self._epoch = max(int(last) + 1, self._marked_epoch + 1, above + 1, started_ms // 1_000 - EPOCH_ZERO_S)
             write.execute(
                 "INSERT INTO epoch (number, started_ms, boot_id, version) VALUES (?, ?, ?, ?)",
                 (self._epoch, started_ms, boot_id, version),
@@ -164,7 +248,7 @@ class Ledger:
 
     def end_epoch(self, how: str) -> None:
         """Note how the run ended; a run that was killed says nothing."""
-        with self._durable_lock, self._writing(self._durable) as write:
+        with self._durably() as write:
             write.execute("UPDATE epoch SET ended = ? WHERE number = ?", (how, self._epoch))
 
     def record_float_trade(self, trade: FloatTrade) -> bool:
@@ -186,7 +270,7 @@ class Ledger:
                     f"float trade {trade.trade_id} is already booked as {held.kind.value} {held.quantity:+f} "
                     f"{held.asset} at {held.price:f}; this one says otherwise. Nothing was changed: use another --id"
                 )
-            with self._writing(self._durable) as write:
+            with self._durably() as write:
                 write.execute(
                     "INSERT INTO float_trade (trade_id, time_ms, asset, kind, quantity, usd, body) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -199,7 +283,7 @@ class Ledger:
 
     def set_state(self, key: str, fields: dict[str, object]) -> None:
         """Write a latch durably."""
-        with self._durable_lock, self._writing(self._durable) as write:
+        with self._durably() as write:
             write.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, _dumps(fields)))
 
     # ------------------------------------------------------------ on the loop
@@ -248,13 +332,13 @@ class Ledger:
 
     def float_trade(self, trade_id: TradeId) -> FloatTrade | None:
         """Return one float trade."""
-        found = self._rows("SELECT body FROM float_trade WHERE trade_id = ?", trade_id)
-        return from_plain(FloatTrade, orjson.loads(found[0][0])) if found else None
+        found = self._rows("SELECT trade_id, quantity, usd, body FROM float_trade WHERE trade_id = ?", trade_id)
+        return self._trade(*found[0]) if found else None
 
     def float_trades(self) -> list[FloatTrade]:
         """Return all float trades in the order they were booked."""
-        rows = self._rows("SELECT body FROM float_trade ORDER BY position")
-        return [from_plain(FloatTrade, orjson.loads(body)) for (body,) in rows]
+        rows = self._rows("SELECT trade_id, quantity, usd, body FROM float_trade ORDER BY position")
+        return [self._trade(*row) for row in rows]
 
     def intents(self, since_ms: int | None = None, until_ms: int | None = None) -> list[Order]:
         """Return every order ever committed as it stands now, in the order they were decided.
@@ -264,20 +348,20 @@ class Ledger:
             until_ms: Decided before this time.
         """
         rows = self._rows(
-            "SELECT body FROM intent WHERE decided_ns >= ? AND decided_ns < ? ORDER BY decided_ns, rowid",
+            "SELECT client_order_id, body FROM intent WHERE decided_ns >= ? AND decided_ns < ? ORDER BY decided_ns, rowid",
             -(2**63) if since_ms is None else since_ms * NS_PER_MS,
             2**63 - 1 if until_ms is None else until_ms * NS_PER_MS,
         )
-        return [from_plain(Order, orjson.loads(body)) for (body,) in rows]
+        return [self._order(*row) for row in rows]
 
     def open_orders(self) -> list[Order]:
         """Return the orders whose end we never learnt."""
         marks = ",".join("?" * len(OPEN_STATUSES))
         rows = self._rows(
-            f"SELECT body FROM intent WHERE status IN ({marks}) ORDER BY decided_ns, rowid",
+            f"SELECT client_order_id, body FROM intent WHERE status IN ({marks}) ORDER BY decided_ns, rowid",
             *[status.value for status in OPEN_STATUSES],
         )
-        return [from_plain(Order, orjson.loads(body)) for (body,) in rows]
+        return [self._order(*row) for row in rows]
 
     def client_order_ids(self, *, epoch: int | None = None) -> list[str]:
         """Return every client order id ever committed, or those of one run."""
@@ -289,12 +373,12 @@ class Ledger:
     def rows(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
         """Return the rows of one kind (fill, funding, venue_close)."""
         found = self._rows("SELECT key, body FROM row WHERE kind = ? ORDER BY rowid", kind)
-        return [(key, orjson.loads(body)) for key, body in found]
+        return [(key, self._plain(dict[str, Any], body, f"{kind} {key}")) for key, body in found]
 
     def gaps(self) -> list[dict[str, Any]]:
         """Return every certificate, oldest first; those of a file that is older than certificates are none."""
         rows = self._rows("SELECT body FROM gap ORDER BY number") if self._has_gaps else []
-        return [orjson.loads(body) for (body,) in rows]
+        return [self._plain(dict[str, Any], body, "gap") for (body,) in rows]
 
     def last_gap(self) -> int:
         """Return the number of the newest certificate, 0 before any."""
@@ -303,11 +387,14 @@ class Ledger:
     def last_row(self) -> tuple[str, dict[str, Any]] | None:
         """Return kind and fields of the row written last (fill, funding, venue_close), None before any."""
         found = self._rows("SELECT kind, body FROM row ORDER BY rowid DESC LIMIT 1")
-        return (found[0][0], orjson.loads(found[0][1])) if found else None
+        return (
+            (found[0][0], self._plain(dict[str, Any], found[0][1], f"{found[0][0]} (the last row)")) if found else None
+        )
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return every latch."""
-        return {key: orjson.loads(body) for key, body in self._rows("SELECT key, body FROM state ORDER BY key")}
+        rows = self._rows("SELECT key, body FROM state ORDER BY key")
+        return {key: self._plain(dict[str, Any], body, f"state {key}") for key, body in rows}
 
     # ------------------------------------------------------------ keeping
 
@@ -319,21 +406,25 @@ class Ledger:
             return [str(error)]
         if found != ["ok"]:
             return found
-        return self._unreadable()
+        return [*([self.rolled_back] if self.rolled_back else []), *self._damaged_rows()]
 
-    def _unreadable(self) -> list[str]:
-        """Return the rows that SQLite holds well and we cannot read."""
+    def _damaged_rows(self) -> list[str]:
+        """Return the rows that SQLite holds well and we cannot read, or that contradict themselves."""
         wrong = []
-        kinds: tuple[tuple[str, str, Any], ...] = (
-            ("float_trade", "trade_id", FloatTrade),
-            ("intent", "client_order_id", Order),
-        )
-        for table, key, kind in kinds:
-            for name, body in self._rows(f"SELECT {key}, body FROM {table}"):
-                try:
-                    from_plain(kind, orjson.loads(body))
-                except (ValueError, TypeError, KeyError, AttributeError) as error:
-                    wrong.append(f"{table} {name}: {error}")
+        for name, quantity, usd, body in self._rows("SELECT trade_id, quantity, usd, body FROM float_trade"):
+            try:
+                held = from_plain(FloatTrade, orjson.loads(body))
+                if (held.trade_id, str(held.quantity), str(held.usd)) != (name, quantity, usd):
+                    wrong.append(f"float_trade {name}: body and row differ")
+            except UNREADABLE as error:
+                wrong.append(f"float_trade {name}: {error}")
+        for name, status, body in self._rows("SELECT client_order_id, status, body FROM intent"):
+            try:
+                order = from_plain(Order, orjson.loads(body))
+                if (order.client_order_id, order.status.value) != (name, status):
+                    wrong.append(f"intent {name}: body and row differ")
+            except UNREADABLE as error:
+                wrong.append(f"intent {name}: {error}")
         for table in ("row", "state"):
             for name, body in self._rows(f"SELECT key, body FROM {table}"):
                 try:
@@ -399,6 +490,7 @@ class Ledger:
             with self._durable_lock:
                 self._durable.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
+            self._note_fsync(error)
             raise LedgerUnwritable(f"ledger {self.path}: checkpoint: {error}") from error
 
     def close(self) -> None:
@@ -417,6 +509,27 @@ def _check_ours_alone(path: Path) -> None:
             raise OSError(
                 f"{name} is not ours alone (owner {about.st_uid}, mode {about.st_mode & 0o777:o}): chmod go-w it, or chown it"
             )
+
+
+def _read_mark(path: Path) -> tuple[int, int]:
+    """Return the durable writes and the highest epoch there were; zeros where nothing or nothing readable says so."""
+    try:
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+            writes, epoch = map(int, file.read(64).split())
+    except (OSError, ValueError):
+        return 0, 0
+    return writes, epoch
+
+
+def _leave_mark(path: Path, writes: int, epoch: int) -> None:
+    """Write the mark in place; what is committed stays committed where that fails, so it is no error of the write."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_CREAT | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        try:
+            os.pwrite(handle, b"%020d %020d\n" % (writes, epoch), 0)
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
 
 
 def _dumps(fields: object) -> str:
