@@ -18,7 +18,7 @@ from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.errors import LedgerUnwritable, StoreError
-from streamhedge.store.journal import Line, one_line, original
+from streamhedge.store.journal import FORMAT, Line, one_line, original
 from streamhedge.store.ledger import EPOCH_ZERO_S
 
 SUM_EVERY = 500
@@ -195,7 +195,7 @@ class VirtualJournal:
         if not self._keep:
             return
         if not self.lines:
-            self.lines.append((recv_ns, "header", orjson.dumps(self._header())))
+            self.lines.append((recv_ns, "header", orjson.dumps({"format": FORMAT, **self._header()})))
         elif len(self.lines) % SUM_EVERY == 0:
             self.lines.append((recv_ns, "sum", orjson.dumps({"digest": self._digest()})))
         self.lines.append((recv_ns, source, one_line(payload)))

@@ -76,7 +76,7 @@ def write(books: Ledger, log: Path, *, fold_at: int | None = None, count: int = 
         elif kind == 2:
             books.persist(ended(order(f"sh-1-{number - 1}"), OrderStatus.FILLED))
         elif kind == 3:
-            books.persist(Persist("fill", f"BTCUSDT:{number}", {"price": "1" * 3_000}))
+            books.persist(Persist("fill", f"BTCUSDT:{number}", {"price": "1" * 3_000, "time_ms": T0_MS}))
         else:
             books.set_state(f"block:{number}", {"reason": "look"})
         copy.held.append(standing(books))
@@ -241,7 +241,7 @@ def test_a_damaged_page_in_the_middle_starts_nothing_and_names_the_repair(tmp_pa
         books.record_float_trade(trade())
         for number in range(30):
             books.commit_intent(order(f"sh-1-{number}", reason="x" * 900))
-            books.persist(Persist("fill", f"BTCUSDT:{number}", {"price": "1" * 900}))
+            books.persist(Persist("fill", f"BTCUSDT:{number}", {"price": "1" * 900, "time_ms": T0_MS}))
         books.backup(tmp_path / "good")
         whole = standing(books)
     raw = path.read_bytes()
