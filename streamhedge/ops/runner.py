@@ -36,6 +36,8 @@ from streamhedge.settings.secrets import Secret, load_secret
 LIVE_WAIT_S = 20.0
 KEY_REMEDY = "Check the API key, its secret, its futures permission and its IP list; nothing was sent"
 SETTLE_S = 20.0
+INTERRUPTED = 130
+"""Exit code of a second SIGINT, as of an interrupt everywhere: 128 + its number."""
 AGREE_S = 6.0
 
 
@@ -117,9 +119,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         shadow=plan.shadow,
         on_notes=heard,
     )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    _stop_by_signal(stop)
 
     def say(code: str, text: str) -> None:
         lines.write(code, "", text, time.time_ns())
@@ -161,6 +161,24 @@ async def _sample(watch: Watch) -> None:
     while watch.hedger is not None:
         watch.sample(watch.hedger.clock.now_ns())
         await asyncio.sleep(1.0)
+
+
+def _stop_by_signal(stop: asyncio.Event) -> None:
+    """Stop in order on SIGINT, SIGTERM and a hang-up; SIGINT during a stop ends the process as it stands.
+
+    Nothing is lost by that: the ledger knows what left, and the next start settles it.
+    """
+    loop = asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means what it says
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
 
 
 async def _through(

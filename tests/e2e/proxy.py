@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -29,6 +30,11 @@ class Relay:
         self.order_delay_s: Callable[[], float] = lambda: 0.0
         """How long an order is on its way; it arrives even when its sender is dead by then."""
         self.under_way = 0
+        self.passes = asyncio.Event()
+        """Orders wait for it on their way."""
+        self.passes.set()
+        self.arrived_ns: dict[str, int] = {}
+        """When each order came by, wall time, by client order id."""
         self.endpoints: dict[str, str] = {}
         self._venue = venue
         self._session = session
@@ -39,8 +45,10 @@ class Relay:
             return await self._socket(request)
         body = await request.read()
         if (request.method, request.path) == ("POST", "/fapi/v1/order"):
+            self.arrived_ns[request.query.get("newClientOrderId", "")] = time.time_ns()
             self.under_way += 1
             await asyncio.sleep(self.order_delay_s())
+            await self.passes.wait()
             self.under_way -= 1
         if self.double_next_order and (request.method, request.path) == ("POST", "/fapi/v1/order"):
             self.double_next_order = False

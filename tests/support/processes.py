@@ -319,7 +319,10 @@ class Account:
         """Run the hedger for a block."""
         async with running(self.folder, *self.words("run", *arguments), env=self.env, **options) as program:
             self.program = program
-            yield program
+            try:
+                yield program
+            finally:
+                self.program = None
 
     async def command(self, *arguments: str, **options: Any) -> Ended:
         """Run another command that means this account."""
