@@ -58,7 +58,8 @@ class AttributedFloat:
 class Attribution:
     """The running identity of one margin asset; ``days`` holds the lines of each UTC day (days since the epoch).
 
-    ``differs_ns`` is since when the book sees other figures than the events lead to; 0 while they agree.
+    ``closed`` sums the days that are written and over. ``differs_ns`` is since when the book may see other figures than
+    the events lead to; 0 while they agree.
     """
 
     began: bool = False
@@ -68,6 +69,7 @@ class Attribution:
     floats: dict[Asset, AttributedFloat] = field(default_factory=dict)
     legs: dict[Symbol, AttributedLeg] = field(default_factory=dict)
     days: dict[int, dict[str, Decimal]] = field(default_factory=dict)
+    closed: dict[str, Decimal] = field(default_factory=dict)
     events: int = 0
     differs_ns: int = 0
     written_ns: int = 0
@@ -86,7 +88,7 @@ class Attribution:
 
     def lines(self) -> dict[str, Decimal]:
         """Return the sum of every line over all days of this run."""
-        found: dict[str, Decimal] = {}
+        found = dict(self.closed)
         for lines in self.days.values():
             for name, amount in lines.items():
                 found[name] = found.get(name, ZERO) + amount
@@ -226,6 +228,11 @@ class Attribution:
         self._book(day, line, changed)
         self.events = 0
         return changed
+
+    def close(self, day: int) -> None:
+        """Fold a day that is over into the run's sum."""
+        for name, amount in self.days.pop(day, {}).items():
+            self.closed[name] = self.closed.get(name, ZERO) + amount
 
     def _book(self, day: int, name: str, amount: Decimal) -> None:
         if amount != 0:

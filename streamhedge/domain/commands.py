@@ -114,7 +114,7 @@ class CloseStream:
 class Persist:
     """Write one row to the ledger (orders after their intent, fills, funding, states); never delays an order.
 
-    ``table`` is one of: order, fill, funding, state, venue_close, gap; ``fields`` is JSON-ready.
+    ``table`` is one of: order, fill, funding, state, venue_close, gap, attribution; ``fields`` is JSON-ready.
     """
 
     table: str

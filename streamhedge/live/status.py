@@ -7,7 +7,7 @@ from typing import Any
 
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, PositionSide
-from streamhedge.domain.values import NS_PER_MS, ZERO, divide
+from streamhedge.domain.values import NS_PER_MS, ZERO, divide, exact
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, symbol_state, trading_state
 from streamhedge.rules.allocation import suggest
@@ -145,6 +145,15 @@ def gap_status(core: Core) -> dict[str, Any] | None:
     return {name: said[name] for name in ("number", "causes", "opened_ns", "closed_ns", "residual")}
 
 
+def attribution_status(core: Core) -> dict[str, Any]:
+    """Return where the treasury's value went in this run (HEDGING §7), quote units by line; + is a gain."""
+    attribution = core.state.attribution
+    with exact():
+        lines = attribution.lines()
+        change = attribution.value() - attribution.value_at_start if attribution.began else ZERO
+    return {"change": _text(round(change, 8)), "lines": {name: _text(round(lines[name], 8)) for name in sorted(lines)}}
+
+
 def core_status(core: Core, now_ns: int) -> dict[str, Any]:
     """Return the part of ``status --json`` that the reactor knows."""
     return {
@@ -158,6 +167,7 @@ def core_status(core: Core, now_ns: int) -> dict[str, Any]:
         "account": account_status(core, now_ns),
         "funding": funding_status(core),
         "allocation": allocation_status(core),
+        "attribution": attribution_status(core),
     }
 
 
@@ -190,6 +200,7 @@ def core_summary(core: Core, now_ns: int) -> dict[str, Any]:
         "naked_usd_seconds": {cause: _cents(value) for cause, value in meter.naked_usd_seconds.items()},
         "funding_usd": _text(meter.funding),
         "fees_usd": _text(meter.fees),
+        "attribution": attribution_status(core),
         "quarantined": meter.quarantined,
         "adoptions": meter.adoptions,
         "trading_state": trading_state(state).value,

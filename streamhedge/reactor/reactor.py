@@ -44,7 +44,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
-from streamhedge.reactor import gaps, meter
+from streamhedge.reactor import attribution, gaps, meter
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
@@ -99,6 +99,7 @@ class Reactor:
         meter.elapse(core)
         for event in events:
             gaps.hear(core, event)
+            attribution.hear(core, event)
             handler = HANDLERS.get(type(event))
             if handler is not None:
                 handler(core, event)
@@ -106,6 +107,7 @@ class Reactor:
         run_rules(core)
         meter.measure(core)
         gaps.asked_by(core)
+        attribution.settle(core)
         return Reaction(seq=seq, events=tuple(events), commands=tuple(core.commands), notes=tuple(core.notes))
 
     def digest(self) -> str:

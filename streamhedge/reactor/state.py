@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from decimal import Decimal
 
+from streamhedge.domain.attribution import Attribution
 from streamhedge.domain.book import PositionBook, empty_book
 from streamhedge.domain.commands import Command, Level, Note, Persist
 from streamhedge.domain.order import Order
@@ -240,6 +241,8 @@ class State:
     heard: Heard | None = None
     previous_epoch: int | None = None
     """The run before this one in the ledger; None where nobody says, as in a recording of an earlier version."""
+    attribution: Attribution = field(default_factory=Attribution)
+    heard_changes: dict[str, int] = field(default_factory=dict)
 
 
 def trading_state(memory: State) -> TradingState:

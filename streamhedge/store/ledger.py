@@ -319,6 +319,8 @@ class Ledger:
                     "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?)",
                     (int(row.key), row.fields["opened_ns"], row.fields["closed_ns"], body),
                 )
+            elif row.table == "attribution":
+                write.execute("INSERT OR REPLACE INTO row VALUES (?, ?, ?)", (row.table, row.key, body))
             else:
                 write.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?)", (row.table, row.key, body))
 

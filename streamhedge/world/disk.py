@@ -131,6 +131,8 @@ class VirtualLedger:
             self.now.states[row.key] = orjson.loads(body)
         elif row.table == "gap":
             self.now.gaps[int(row.key)] = body
+        elif row.table == "attribution":
+            self.now.rows[row.table, row.key] = body
         else:
             self.now.rows.setdefault((row.table, row.key), body)
 
