@@ -111,6 +111,13 @@ class CloseStream:
 
 
 @record
+class KeepSilent:
+    """Send no request before then, not even one that was decided already: the venue asked for it (429, 418)."""
+
+    until_ns: int
+
+
+@record
 class Persist:
     """Write one row to the ledger (orders after their intent, fills, funding, states); never delays an order.
 
@@ -155,6 +162,7 @@ Command = (
     | RenewListenKey
     | OpenStream
     | CloseStream
+    | KeepSilent
     | Persist
 )
 

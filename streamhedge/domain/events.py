@@ -536,6 +536,34 @@ class ResyncAsked:
     what: str
 
 
+@record
+class RateNews:
+    """What an answer said of the venue's rate limits, by window (weight_1m, orders_10s, orders_1m).
+
+    ``status`` 429 or 418 asks for silence, for ``wait_ms`` where it says so; ``jitter_permille`` is a random number 0..999
+    drawn by the shell.
+    """
+
+    counts: dict[str, int]
+    limits: dict[str, int]
+    status: int
+    wait_ms: int | None
+    jitter_permille: int
+
+
+@record
+class BudgetChanged:
+    """The session's word on how many orders may still go out, raising and reducing, and until when nothing may (0: now).
+
+    ``banned``: the address is banned (418), not only asked to slow down.
+    """
+
+    raises_left: int
+    reduces_left: int
+    silent_until_ns: int
+    banned: bool
+
+
 Event = (
     MarkPriceUpdate
     | ContractInfo
@@ -569,4 +597,6 @@ Event = (
     | IntentVoided
     | BookStatusChanged
     | ResyncAsked
+    | RateNews
+    | BudgetChanged
 )

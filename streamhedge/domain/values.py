@@ -10,6 +10,7 @@ from __future__ import annotations
 import decimal
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import NewType, TypeVar, dataclass_transform
 
@@ -90,6 +91,12 @@ def _to_step(value: Decimal, step: Decimal, rounding: str) -> Decimal:
     assert step > 0, "a step is positive"
     units = CONTEXT.divide(value, step).to_integral_value(rounding=rounding, context=CONTEXT)
     return CONTEXT.multiply(units, step)
+
+
+def utc_text(time_ms: int) -> str:
+    """Write a time in milliseconds as 2026-11-24T10:02:11.318Z."""
+    seconds, milliseconds = divmod(time_ms, 1_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
 def plain_text(value: Decimal) -> str:

@@ -16,6 +16,7 @@ from streamhedge.domain.commands import (
     CloseStream,
     Command,
     FollowSymbol,
+    KeepSilent,
     OpenStream,
     PlaceOrder,
     QueryOrder,
@@ -31,7 +32,7 @@ from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import RestClient
 from streamhedge.venue.sockets import CONNECT_ERRORS, SEND_ERRORS, DirectConnection, closed_reason, open_socket
 from streamhedge.wire import requests
-from streamhedge.wire.calls import Answered, SetupFailed, call_of, recorded, set_up
+from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, recorded, set_up
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Signer, signed_params
@@ -78,6 +79,7 @@ class Hands:
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._silent_until_ns = 0
 
     @staticmethod
     def _too_early(source: str, payload: bytes) -> None:
@@ -99,6 +101,8 @@ class Hands:
             return
         if isinstance(command, PlaceOrder):
             self._start(self._place(command), self._orders)
+        elif isinstance(command, KeepSilent):
+            self._silent_until_ns = max(self._silent_until_ns, command.until_ns)
         elif isinstance(command, OpenStream):
             self._start(self._stream(command), self._tasks)
         elif isinstance(command, CloseStream):
@@ -142,15 +146,22 @@ class Hands:
         asyncio.get_running_loop().call_soon(self._void, command, reason)
 
     async def _call(self, request: RestRequest) -> None:
-        answer = await self._rest.send(request)
-        self.feed("rest", self._recorded(request, answer))
+        self.feed("rest", self._recorded(request, await self._send_once(request)))
+
+    @property
+    def _silent(self) -> bool:
+        return self._clock.now_ns() < self._silent_until_ns
+
+    async def _send_once(self, request: RestRequest) -> Answered:
+        """Send a request, or nothing while the venue wants silence: what was decided before it said so included."""
+        return HELD_BACK if self._silent else await self._rest.send(request)
 
     def _recorded(self, request: RestRequest, answer: Answered) -> bytes:
         """Return what the recording holds of a call; a listen key in it is its handle."""
         body: object = answer.body.decode("utf-8", "replace")
         if request.label == "listen_key" and answer.status == 200:
             body = self._hide_key(answer.body)
-        return recorded(request, answer, body)
+        return recorded(request, answer, body, jitter_permille=random.randrange(1_000))
 
     def _hide_key(self, body: bytes) -> object:
         try:
@@ -170,7 +181,7 @@ class Hands:
         try:
             request = next(script)
             while True:
-                request = script.send(await self._rest.send(request))
+                request = script.send(await self._send_once(request))
         except StopIteration as end:
             found: bytes | SetupFailed = end.value
         if isinstance(found, SetupFailed):
@@ -243,7 +254,7 @@ class Hands:
 
     def _ask(self, number: str, request: WsApiRequest) -> None:
         api = [self._sockets[name] for name, stream in self._names.items() if stream == WS_API]
-        if not api:
+        if not api or self._silent:
             return
         params: dict[str, str | int] = dict(request.params)
         if request.signed:

@@ -530,6 +530,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             "uptime_s": round((now_ns - self.core.state.meter.started_ns) / 1e9, 1),
             **core_status(self.core, now_ns),
             **{"streams": streams, "clock_offset_ms": self.pump.session.offset_ms},
+            "rate": session.budget.shown(now_ns),
             "recording": str(self.journal.path),
             "ledger_owed": self.pump.owed,
         }

@@ -24,6 +24,7 @@ from streamhedge.settings.endpoints import Endpoints
 from streamhedge.settings.secrets import Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import RestClient
+from streamhedge.wire.budget import Budget
 from streamhedge.wire.session import Session, SessionState
 from streamhedge.wire.signing import signer_of
 
@@ -72,7 +73,13 @@ class Machine(AbstractAsyncContextManager["Machine"]):
             clock=clock,
             fail=self.fail,
         )
-        session = Session(SessionState(symbols=list(symbols), stale_after_ns=limits.stale_after_ms * NS_PER_MS))
+        session = Session(
+            SessionState(
+                symbols=list(symbols),
+                stale_after_ns=limits.stale_after_ms * NS_PER_MS,
+                budget=Budget(silent_until_ns=state.silent_until_ns, banned=state.banned),
+            )
+        )
         self.pump = Pump(
             reactor=Reactor(state, policy),
             session=session,

@@ -88,6 +88,10 @@ def _restore(reactor: Reactor, key: str, fields: dict[str, Any], now_ns: int) ->
         if fields.get("cutting"):
             memory.cutting = LadderStep(fields["cutting"])
             memory.cut_to = Decimal(fields["cut_to"])
+    if word == "silence":
+        # A ban outlives the run that earned it; the first request after a restart must not be a probe.
+        state.silent_until_ns = int(fields["until_ns"])
+        state.banned = bool(fields["banned"])
     reason = fields.get("reason")
     if not reason:
         return

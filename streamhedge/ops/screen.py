@@ -162,6 +162,11 @@ def _streams(status: Fields) -> Panel:
     text.append(
         f"\nclock offset {'unknown' if offset is None else f'{offset} ms'}   recording {status.get('recording')}"
     )
+    rate = status.get("rate") or {}
+    if rate:
+        text.append(
+            "\nrate limits  " + "   ".join(f"{name} {row['used']}/{row['limit']}" for name, row in rate.items())
+        )
     gap = status.get("gap")
     if gap is not None:
         end = "open" if gap["closed_ns"] is None else f"residual {'; '.join(gap['residual']) or '0'}"

@@ -5,7 +5,7 @@ Order per symbol: liquidation ladder, then hedge. A draft that the gate refuses 
 
 from __future__ import annotations
 
-from streamhedge.domain.commands import Level
+from streamhedge.domain.commands import Level, PlaceOrder
 from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO
 from streamhedge.reactor.exposure import pending_interval
@@ -185,12 +185,17 @@ def gate_context(core: Core, view: HedgeView) -> GateContext:
     """Collect what the gate counts beyond one symbol."""
     minute_ago = core.now_ns - 60_000 * NS_PER_MS
     memory = core.memory_of(view.params.symbol)
+    budget = core.state.budget
+    placed = sum(isinstance(command, PlaceOrder) for command in core.commands)
     return GateContext(
         intents_last_minute=sum(t > minute_ago for t in memory.intent_times_ns),
         orders_last_minute=sum(t > minute_ago for t in core.state.meter.order_times_ns),
         open_intents=len(core.state.open_ids),
         turnover_today=core.state.meter.turnover,
         ladder_latched_off=memory.block is not None and memory.block.latched,
+        raises_left=None if budget is None else budget.raises_left - placed,
+        reduces_left=None if budget is None else budget.reduces_left - placed,
+        silent_until_ns=core.state.silent_until_ns,
     )
 
 

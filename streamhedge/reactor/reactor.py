@@ -17,6 +17,7 @@ from streamhedge.domain.events import (
     AccountConfigUpdate,
     AccountUpdate,
     BookStatusChanged,
+    BudgetChanged,
     CallFailed,
     ClockStepped,
     ContractInfo,
@@ -43,7 +44,7 @@ from streamhedge.domain.events import (
     VerbKind,
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
-from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
+from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, utc_text
 from streamhedge.reactor import attribution, gaps, meter
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
@@ -400,6 +401,32 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
     core.note("book", level, None, f"{was.value} → {status.value}: {event.reason}", status=status.value)
 
 
+def _on_budget(core: Core, event: BudgetChanged) -> None:
+    """Take what the rate budget leaves, and say out loud what a ban keeps us from (FAULTS O13)."""
+    before_ns = core.state.budget.silent_until_ns if core.state.budget is not None else 0
+    core.state.budget = event
+    core.state.silent_until_ns, core.state.banned = event.silent_until_ns, event.banned
+    if event.silent_until_ns == before_ns:
+        return
+    core.persist("state", "silence", until_ns=event.silent_until_ns, banned=event.banned)
+    if event.silent_until_ns == 0:
+        core.note("silence_over", Level.INFO, None, "the venue hears from us again")
+    elif event.banned:
+        until = utc_text(event.silent_until_ns // NS_PER_MS)
+        for hedge in core.policy.hedges:
+            mark = core.state.book.marks.get(hedge.symbol)
+            net = core.state.floats.get(hedge.asset, ZERO) + core.state.book.quantity(hedge.symbol)
+            open_now = "its price unknown" if mark is None else f"{net * mark.mark_price:.2f} USDT net"
+            core.note(
+                "banned",
+                Level.CRITICAL,
+                hedge.symbol,
+                f"cannot hedge, {open_now}, banned until {until}: no request is sent before, streams stay open. "
+                "Reduce by hand on another address if you must",
+                until_ns=event.silent_until_ns,
+            )
+
+
 def _on_resync_asked(core: Core, event: ResyncAsked) -> None:
     gaps.asked(core, event.what)
 
@@ -579,6 +606,7 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     SetupDone: _on_setup,
     BookStatusChanged: _on_book_status,
     ResyncAsked: _on_resync_asked,
+    BudgetChanged: _on_budget,
     ClockStepped: _on_clock_step,
     Quarantined: _on_quarantined,
     StoreFailed: _on_store_failed,

@@ -11,6 +11,7 @@ from decimal import Decimal
 from streamhedge.domain.attribution import Attribution
 from streamhedge.domain.book import PositionBook, empty_book
 from streamhedge.domain.commands import Command, Level, Note, Persist
+from streamhedge.domain.events import BudgetChanged
 from streamhedge.domain.order import Order
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, state
 from streamhedge.rules.params import HedgeParams, Policy
@@ -207,6 +208,8 @@ class State:
     ``open_ids`` names the orders that are not terminal, so that no input walks those that are. ``uncovered`` are the open
     ones that no arithmetic counts: of earlier runs, or ghosts. ``gaps`` numbers the certificates over all runs; ``gap`` is the
     one that is open, ``last_gap`` the one closed last, ``heard`` the last event of the account.
+    ``budget`` is the session's last word on the rate budget; until ``silent_until_ns`` the venue must not hear from us, over a
+    restart too.
     """
 
     instance: str
@@ -243,6 +246,9 @@ class State:
     """The run before this one in the ledger; None where nobody says, as in a recording of an earlier version."""
     attribution: Attribution = field(default_factory=Attribution)
     heard_changes: dict[str, int] = field(default_factory=dict)
+    budget: BudgetChanged | None = None
+    silent_until_ns: int = 0
+    banned: bool = False
 
 
 def trading_state(memory: State) -> TradingState:

@@ -10,20 +10,27 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from streamhedge.domain.order import OrderType, Purpose, Side
-from streamhedge.domain.values import ONE, ZERO, floor_step, record
+from streamhedge.domain.values import NS_PER_MS, ONE, ZERO, floor_step, record
 from streamhedge.rules.hedge import PERCENT_PRICE_ROOM
 from streamhedge.rules.view import BookStatus, HedgeView, IntentDraft, SymbolState, TradingState
 
 
 @record
 class GateContext:
-    """What the gate counts beyond one symbol: intents and orders in the last minute, open intents, USD raised today."""
+    """What the gate counts beyond one symbol: intents and orders in the last minute, open intents, USD raised today.
+
+    ``raises_left`` and ``reduces_left`` are what the venue's own limits leave, None before anything is known of them; until
+    ``silent_until_ns`` the venue wants to hear nothing.
+    """
 
     intents_last_minute: int
     orders_last_minute: int
     open_intents: int
     turnover_today: Decimal
     ladder_latched_off: bool
+    raises_left: int | None = None
+    reduces_left: int | None = None
+    silent_until_ns: int = 0
 
 
 @record
@@ -187,6 +194,12 @@ def _intents(draft: IntentDraft, view: HedgeView, context: GateContext) -> str |
 
 
 def _rate(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
+    if view.now_ns < context.silent_until_ns:
+        return f"the venue asked for silence for another {(context.silent_until_ns - view.now_ns) // NS_PER_MS} ms"
+    left = context.reduces_left if draft.reduce_only else context.raises_left
+    if left is not None and left <= 0:
+        kept = "" if draft.reduce_only else " beyond what is kept for reducing"
+        return f"the venue's order limits leave no room{kept}"
     if draft.reduce_only or context.orders_last_minute < view.limits.max_orders_per_minute:
         return None
     return f"{context.orders_last_minute} orders in a minute, limit {view.limits.max_orders_per_minute}"

@@ -25,6 +25,7 @@ from streamhedge.domain.events import (
     ManualOrder,
     OperatorVerb,
     Quarantined,
+    RateNews,
     Snapshot,
     SnapshotBalance,
     SnapshotPosition,
@@ -37,6 +38,7 @@ from streamhedge.domain.events import (
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, record, state
 from streamhedge.errors import ParseError
 from streamhedge.wire import answers
+from streamhedge.wire.budget import counts_of, limits_of
 from streamhedge.wire.outcomes import classify_order, retry_after_ms
 from streamhedge.wire.streams import decode_market, decode_private
 
@@ -88,6 +90,7 @@ class RestAnswer:
     body: bytes
     error: str
     sent: bool
+    jitter_permille: int = 500
 
 
 def decode_input(source: str, payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
@@ -121,15 +124,23 @@ def _private(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
 
 def _ws_api(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     try:
-        answer = answers.decode_ws_api(payload)
+        answer = answers.decode_ws_api(payload, now_ms=now_ns // NS_PER_MS)
+        news = _rate_news(*limits_of(answer.rate_limits), answer.status, answer.retry_after_ms)
         if answer.id is None:
-            return [CallFailed("session", answer.status, answer.code, answer.message, None)]
+            return [*news, CallFailed("session", answer.status, answer.code, answer.message, None)]
         kind, _, rest = answer.id.partition("-")
         handler = WS_ANSWERS.get(kind)
-        return handler(rest, answer, calls) if handler is not None else []
+        return [*news, *(handler(rest, answer, calls) if handler is not None else ())]
     except (ParseError, ValueError) as error:
         head = payload[:200].decode("utf-8", "replace")
         return [Quarantined(source="wsapi", private=False, reason=str(error), head=head)]
+
+
+def _rate_news(
+    counts: dict[str, int], limits: dict[str, int], status: int | None, wait_ms: int | None, jitter_permille: int = 500
+) -> list[Event]:
+    refused = status if status in (418, 429) else 0
+    return [RateNews(counts, limits, refused or 0, wait_ms, jitter_permille)] if counts or limits or refused else []
 
 
 def _snapshot_part(rest: str, answer: answers.WsApiAnswer, calls: Calls, *, positions: bool) -> list[Event]:
@@ -199,11 +210,18 @@ def rest_answer(payload: bytes) -> RestAnswer:
         body=body.encode() if isinstance(body, str) else b"" if body is None else orjson.dumps(body),
         error=fields.get("error") or "",
         sent=fields.get("sent", True),
+        jitter_permille=fields.get("jitter_permille", 500),
     )
 
 
 def _rest(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     answer = rest_answer(payload)
+    wait_ms = _failed(answer, now_ns).retry_after_ms if answer.status in (418, 429) else None
+    news = _rate_news(counts_of(answer.headers), {}, answer.status, wait_ms, answer.jitter_permille)
+    return [*news, *_rest_events(answer, now_ns)]
+
+
+def _rest_events(answer: RestAnswer, now_ns: int) -> list[Event]:
     if answer.label == "order":
         return [
             classify_order(
@@ -247,7 +265,10 @@ def _failed(answer: RestAnswer, now_ns: int) -> CallFailed:
 
 def _setup(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     try:
-        return [answers.setup_of(answers.exact_json(payload))]
+        parts = answers.exact_json(payload)
+        found = answers.setup_of(parts)
+        counts = counts_of(parts.get("headers", {}))
+        return [*_rate_news(counts, limits_of(parts["exchange_info"].get("rateLimits"))[1], None, None), found]
     except ParseError as error:
         return [CallFailed("setup", 0, 0, str(error), None)]
 

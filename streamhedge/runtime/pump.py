@@ -136,11 +136,12 @@ class Pump:
             self._write_owed()
         events, commands, notes = self._decode(source, payload)
         reaction = self.reactor.react(self.seq, self.last_ns, events)
+        kept, held_back = self.session.pass_on(reaction.commands, self.last_ns)
         reaction = Reaction(
             seq=self.seq,
             events=reaction.events,
-            commands=(*commands, *reaction.commands),
-            notes=(*notes, *reaction.notes),
+            commands=(*commands, *kept),
+            notes=(*notes, *reaction.notes, *held_back),
         )
         self._send(reaction)
         for observer in self._observers:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import Order
-from streamhedge.domain.values import NS_PER_MS
+from streamhedge.domain.values import NS_PER_MS, utc_text
 
 Table = list[list[str]]
 _NUMBER = re.compile(r"[+-]?[0-9.]+(E[+-]?[0-9]+)?")
@@ -25,10 +24,7 @@ FILL = ("client_order_id", "side", "quantity", "price", "commission", "commissio
 FUNDING = ("symbol", "asset", "amount")
 
 
-def iso_utc(time_ms: int) -> str:
-    """Return a time in milliseconds as 2026-11-24T10:02:11.318Z."""
-    seconds, milliseconds = divmod(time_ms, 1_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+iso_utc = utc_text
 
 
 def tables_of(

@@ -48,10 +48,19 @@ class WsApiAnswer:
     code: int
     message: str
     retry_after_ms: int | None
+    rate_limits: Any = None
 
 
-def decode_ws_api(raw: bytes) -> WsApiAnswer:
+EPOCH_MS_LEAST = 10**12
+"""From here on a ``retryAfter`` is a moment (as spot documents it), below it a length."""
+
+
+def decode_ws_api(raw: bytes, *, now_ms: int = 0) -> WsApiAnswer:
     """Return the answer in a frame.
+
+    Args:
+        raw: The frame.
+        now_ms: Receive time, against which a moment to wait for is measured where the frame has no time of its own.
 
     Raises:
         ParseError: no JSON object with a status.
@@ -68,8 +77,17 @@ def decode_ws_api(raw: bytes) -> WsApiAnswer:
         result=frame.get("result"),
         code=code if isinstance(code, int) else 0,
         message=str(said.get("msg") or ""),
-        retry_after_ms=wait if isinstance(wait, int) else None,
+        retry_after_ms=_wait_ms(wait, data.get("serverTime"), now_ms),
+        rate_limits=frame.get("rateLimits"),
     )
+
+
+def _wait_ms(wait: object, server_time: object, now_ms: int) -> int | None:
+    if type(wait) is not int or wait < 0:
+        return None
+    if wait < EPOCH_MS_LEAST:
+        return wait
+    return max(0, wait - (server_time if type(server_time) is int else now_ms))
 
 
 def _object(value: object) -> Row:

@@ -55,6 +55,19 @@ class SetupFailed:
     sent: bool
 
 
+@record
+class NothingSent:
+    """The answer to a request that was not sent."""
+
+    error: str
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes
+    sent: bool
+
+
+HELD_BACK = NothingSent("held back: the venue asked for silence", None, {}, b"", False)
+
 SetupScript = Generator[RestRequest, Answered, bytes | SetupFailed]
 
 
@@ -84,13 +97,22 @@ def set_up(symbols: Sequence[Symbol], hedges: Sequence[HedgeParams], *, recv_win
     return _object(bodies) if isinstance(bodies, dict) else bodies
 
 
-def recorded(request: RestRequest, answer: Answered, body: object) -> bytes:
-    """Return what the recording holds of a call: neither key nor signature; ``body`` is what of it may be kept."""
+def recorded(request: RestRequest, answer: Answered, body: object, *, jitter_permille: int) -> bytes:
+    """Return what the recording holds of a call: neither key nor signature.
+
+    Args:
+        request: The call.
+        answer: What came back.
+        body: What of the answer's body may be kept.
+        jitter_permille: A random number 0..999, kept where the answer asks for silence.
+    """
+    jitter = {"jitter_permille": jitter_permille} if answer.status in (418, 429) else {}
     said = {"label": request.label, "client_order_id": request.client_order_id or ""}
     return orjson.dumps(
         {
             **{"request": said, "status": answer.status, "headers": answer.headers, "body": body},
             **{"error": answer.error, "sent": answer.sent},
+            **jitter,
         }
     )
 
@@ -110,13 +132,16 @@ def _read(
         if answer.status != 200:
             return _failed(request.path, answer)
         found[name] = answer.body
+        found["headers"] = orjson.dumps(dict(answer.headers))
         if name == "exchange_info":
             try:
                 # Thousands of symbols; the recording keeps ours.
-                kept = [row for row in orjson.loads(answer.body)["symbols"] if row["symbol"] in symbols]
+                info = orjson.loads(answer.body)
+                kept = [row for row in info["symbols"] if row["symbol"] in symbols]
+                limits = info.get("rateLimits", [])
             except (ValueError, KeyError, TypeError) as error:
                 return _failed(request.path, answer, f"HTTP 200 with no exchangeInfo: {type(error).__name__}")
-            found[name] = orjson.dumps({"symbols": kept})
+            found[name] = orjson.dumps({"symbols": kept, "rateLimits": limits})
     for name, maker in (
         ("leverage_bracket", requests.leverage_bracket),
         ("commission_rate", requests.commission_rate),
@@ -127,6 +152,7 @@ def _read(
             if answer.status != 200:
                 return _failed(name, answer)
             parts[symbol] = answer.body
+            found["headers"] = orjson.dumps(dict(answer.headers))
         found[name] = _object(parts)
     return found
 

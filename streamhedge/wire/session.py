@@ -9,12 +9,16 @@ stream (which has no cadence) by audits against an independent snapshot. Nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 
 from streamhedge.domain.commands import (
+    CancelOrder,
     CloseStream,
     Command,
     CreateListenKey,
+    FollowSymbol,
+    KeepSilent,
     Level,
     Note,
     OpenStream,
@@ -27,6 +31,7 @@ from streamhedge.domain.commands import (
 from streamhedge.domain.events import (
     AccountUpdate,
     BookStatusChanged,
+    BudgetChanged,
     CallFailed,
     ClockStepped,
     Event,
@@ -35,14 +40,17 @@ from streamhedge.domain.events import (
     ListenKeyReady,
     MarkPriceUpdate,
     Quarantined,
+    RateNews,
     ResyncAsked,
     SetupDone,
     Snapshot,
     StreamClosed,
     StreamOpened,
+    Tick,
     VenueTime,
 )
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, Symbol, record, state
+from streamhedge.wire.budget import Budget
 
 MARKET, PRIVATE, WS_API = "market", "private", "ws_api"
 RENEW_EVERY_NS = 20 * 60 * NS_PER_SECOND
@@ -123,6 +131,9 @@ class SessionState:
     reconnects: int = 0
     silent: list[str] = field(default_factory=list)
     started: bool = False
+    budget: Budget = field(default_factory=Budget)
+    told: BudgetChanged | None = None
+    follow_later: list[Symbol] = field(default_factory=list)
     open_orders_ns: int = 0
     open_orders_again_ns: int = 0
 
@@ -145,6 +156,8 @@ class Session:
         self._commands: list[Command] = []
         self._notes: list[Note] = []
         self._events: list[Event] = []
+        self._now_ns = 0
+        self._spent = True
 
     @property
     def quiet(self) -> bool:
@@ -165,12 +178,75 @@ class Session:
             now_ns: Its receive time.
         """
         self._commands, self._notes, self._events = [], [], []
+        self._now_ns = now_ns
         if not self.state.started:
             self._start(now_ns)
         self._take(event, now_ns)
         self._watch(now_ns)
         self._judge(now_ns)
+        if self._spent or isinstance(event, Tick):
+            self._tell_budget(now_ns)
         return Step(tuple(self._events), tuple(self._commands), tuple(self._notes))
+
+    # ------------------------------------------------------------ the rate budget
+
+    def pass_on(self, commands: Sequence[Command], now_ns: int) -> tuple[list[Command], list[Note]]:
+        """Count what the reactor wants sent, and leave out what the rate budget has no room for; a note says so.
+
+        Whoever asks again by himself does; the rest is made up for here.
+        """
+        self._now_ns, self._notes = now_ns, []
+        kept = [command for command in commands if self._may(command) or not self._left_out(command)]
+        return kept, self._notes
+
+    def _may(self, command: Command) -> bool:
+        """Count a command against the budget, or tell that there is no room for it."""
+        self._spent = True
+        return self.state.budget.take(command, len(self.state.symbols), self._now_ns)
+
+    def _free_ns(self) -> int:
+        """Return when to try again what the budget had no room for."""
+        return max(self.state.budget.silent_until_ns, self._now_ns + RETRY_NS)
+
+    def _left_out(self, command: Command) -> bool:
+        memory = self.state
+        if isinstance(command, FollowSymbol):
+            memory.follow_later.append(command.symbol)
+        elif isinstance(command, RequestSetup):
+            memory.setup_failed, memory.setup_after_ns = True, self._free_ns()
+        elif isinstance(command, CancelOrder):
+            # The list says once more what rests, and its answer leads to the cancel.
+            memory.open_orders_again_ns = self._free_ns()
+        self._note(
+            "budget", Level.WARNING, f"{type(command).__name__} held back: the rate budget has no room for it now"
+        )
+        return True
+
+    def _rate_news(self, event: RateNews, now_ns: int) -> None:
+        budget = self.state.budget
+        before_ns = budget.silent_until_ns
+        budget.hear(event, now_ns)
+        self._spent = True
+        if budget.silent_until_ns > before_ns:
+            self._commands.append(KeepSilent(until_ns=budget.silent_until_ns))
+            seconds = (budget.silent_until_ns - now_ns) // NS_PER_SECOND
+            self._note("silence", Level.WARNING, f"HTTP {event.status}: no request goes out for {seconds} s")
+
+    def _tell_budget(self, now_ns: int) -> None:
+        """Tell the reactor what may still go out, when that has changed."""
+        budget = self.state.budget
+        self._spent = False
+        if not budget.silent(now_ns):
+            budget.silent_until_ns, budget.banned = 0, False
+        found = BudgetChanged(
+            raises_left=budget.orders_left(now_ns, reducing=False),
+            reduces_left=budget.orders_left(now_ns, reducing=True),
+            silent_until_ns=budget.silent_until_ns,
+            banned=budget.banned,
+        )
+        if found != self.state.told:
+            self.state.told = found
+            self._events.append(found)
 
     # ------------------------------------------------------------ events
 
@@ -194,6 +270,9 @@ class Session:
             memory.setup_failed = False
         elif isinstance(event, VenueTime):
             self._time(event, now_ns)
+        elif isinstance(event, RateNews):
+            self._rate_news(event, now_ns)
+            return
         elif isinstance(event, CallFailed):
             self._call_failed(event, now_ns)
         elif isinstance(event, Quarantined) and event.private:
@@ -219,14 +298,20 @@ class Session:
         self._ask_setup(now_ns, "start")
 
     def _ask_setup(self, now_ns: int, reason: str) -> None:
-        self.state.setup_after_ns = now_ns + SETUP_TIMEOUT_NS
-        self._commands.append(RequestSetup(reason=reason))
+        command = RequestSetup(reason=reason)
+        if self._may(command):
+            self.state.setup_after_ns = now_ns + SETUP_TIMEOUT_NS
+            self._commands.append(command)
+        else:
+            self._left_out(command)
 
     def _open(self, name: str, delay_ms: int) -> None:
         self.state.connections += 1
         link = self.state.links[name]
         link.next = Connection(number=self.state.connections)
         handle = self.state.handle if name == PRIVATE else None
+        if name == WS_API:
+            delay_ms = max(delay_ms, self.state.budget.shake_hands(self._now_ns))
         self._commands.append(OpenStream(stream=name, connection=link.next.number, delay_ms=delay_ms, handle=handle))
 
     def _opened(self, event: StreamOpened, now_ns: int) -> None:
@@ -311,8 +396,12 @@ class Session:
         self.state.private_open_ns = 0
 
     def _ask_key(self, now_ns: int) -> None:
+        command = CreateListenKey()
+        if not self._may(command):
+            self.state.key_after_ns = self._free_ns()
+            return
         self.state.key_asked_ns = now_ns
-        self._commands.append(CreateListenKey())
+        self._commands.append(command)
 
     def _mark(self, event: MarkPriceUpdate, now_ns: int) -> None:
         if event.symbol in self.state.symbols:
@@ -359,8 +448,7 @@ class Session:
             self.state.snapshot_failures += 1
             self.state.snapshot_asked_ns = now_ns - SNAPSHOT_TIMEOUT_NS + max(wait_ns, backoff_ns)
             if event.code in CLOCK_CODES:
-                self.state.time_asked_ns = now_ns
-                self._commands.append(RequestTime())
+                self._ask_time(now_ns)
         elif event.what == "open_orders":
             self.state.open_orders_again_ns = now_ns + max(wait_ns, RETRY_NS)
         elif event.what == "setup":
@@ -392,13 +480,14 @@ class Session:
                 self._open(link.name, 0)
         if (memory.setup_failed or not memory.setup_done) and now_ns >= memory.setup_after_ns:
             self._ask_setup(now_ns, "again")
+        if memory.follow_later and self._may(FollowSymbol(memory.follow_later[0])):
+            self._commands.append(FollowSymbol(memory.follow_later.pop(0)))
         if memory.open_orders_again_ns and now_ns >= memory.open_orders_again_ns:
             self._ask_open_orders(now_ns)
         if memory.links[WS_API].current is None:
             return
         if now_ns - memory.time_asked_ns > (TIME_EVERY_NS if len(memory.offsets_ms) > 2 else NS_PER_SECOND):
-            memory.time_asked_ns = now_ns
-            self._commands.append(RequestTime())
+            self._ask_time(now_ns)
         self._watch_snapshot(now_ns)
 
     def _watch_key(self, now_ns: int) -> None:
@@ -411,8 +500,10 @@ class Session:
                 memory.handle_dead = memory.handle_dead or now_ns - memory.key_ns > KEY_OVERDUE_NS
                 self._ask_key(now_ns)
         elif now_ns - memory.key_ns > RENEW_EVERY_NS and since > RETRY_NS * 12:
-            memory.key_asked_ns = now_ns
-            self._commands.append(RenewListenKey())
+            command = RenewListenKey()
+            if self._may(command):
+                memory.key_asked_ns = now_ns
+                self._commands.append(command)
 
     def _watch_market(self, now_ns: int) -> None:
         """A symbol without a mark is named after 5 s and its connection replaced after 10 s, whatever the others do."""
@@ -445,19 +536,34 @@ class Session:
             return
         waiting = memory.snapshot_asked_ns and now_ns - memory.snapshot_asked_ns < SNAPSHOT_TIMEOUT_NS
         if not memory.synced and not waiting:
+            sync = RequestSnapshot(reason="sync", audit=False)
+            if not self._may(sync):
+                return
             memory.snapshot_asked_ns = now_ns
             memory.audit_ns = now_ns
+            self._ask_evidence(sync, "snapshot")
             if not memory.open_orders_ns or now_ns - memory.open_orders_ns > OPEN_ORDERS_EVERY_NS:
                 self._ask_open_orders(now_ns)
-            self._ask_evidence(RequestSnapshot(reason="sync", audit=False), "snapshot")
         elif memory.synced and now_ns - memory.audit_ns > AUDIT_EVERY_NS:
-            memory.audit_ns = now_ns
-            self._commands.append(RequestSnapshot(reason="audit", audit=True))
+            audit = RequestSnapshot(reason="audit", audit=True)
+            if self._may(audit):
+                memory.audit_ns = now_ns
+                self._commands.append(audit)
 
     def _ask_open_orders(self, now_ns: int) -> None:
+        command = RequestOpenOrders()
         self.state.open_orders_ns = now_ns
         self.state.open_orders_again_ns = 0
-        self._ask_evidence(RequestOpenOrders(), "open_orders")
+        if self._may(command):
+            self._ask_evidence(command, "open_orders")
+        else:
+            self.state.open_orders_again_ns = self._free_ns()
+
+    def _ask_time(self, now_ns: int) -> None:
+        command = RequestTime()
+        if self._may(command):
+            self.state.time_asked_ns = now_ns
+            self._commands.append(command)
 
     def _ask_evidence(self, command: Command, what: str) -> None:
         self._commands.append(command)

@@ -18,6 +18,7 @@ from streamhedge.domain.commands import (
     CloseStream,
     Command,
     FollowSymbol,
+    KeepSilent,
     OpenStream,
     PlaceOrder,
     QueryOrder,
@@ -29,7 +30,7 @@ from streamhedge.domain.values import Symbol
 from streamhedge.rules.params import HedgeParams, Policy
 from streamhedge.settings.endpoints import Endpoints, mark_stream, market_url, private_url
 from streamhedge.wire import requests
-from streamhedge.wire.calls import Answered, SetupFailed, call_of, recorded, set_up
+from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, recorded, set_up
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Params, Signer, signed_params, signed_query
@@ -82,6 +83,7 @@ class VirtualHands:
         self._sockets: dict[int, Socket] = {}
         self.offset_ms = 0
         self.stall_ms = 0
+        self._silent_until_ns = 0
 
     def venue_ms(self) -> int:
         """Return the venue's clock as the process knows it."""
@@ -95,6 +97,8 @@ class VirtualHands:
             self._gate.reached("committed")
             stall_ms, self.stall_ms = self.stall_ms, 0
             self._soon(lambda: self._place(command), stall_ms * MS)
+        elif isinstance(command, KeepSilent):
+            self._silent_until_ns = max(self._silent_until_ns, command.until_ns)
         elif isinstance(command, OpenStream):
             self._soon(lambda: self._open(command), command.delay_ms * MS)
         else:
@@ -142,7 +146,14 @@ class VirtualHands:
     def _call(self, request: RestRequest) -> None:
         self._send(request, lambda answer: self._feed("rest", self._recorded(request, answer)))
 
-    def _send(self, request: RestRequest, done: Callable[[Answer], None]) -> None:
+    @property
+    def _silent(self) -> bool:
+        return self._wire.schedule.now_ns < self._silent_until_ns
+
+    def _send(self, request: RestRequest, done: Callable[[Answered], None]) -> None:
+        if self._silent:
+            self._soon(lambda: done(HELD_BACK), 0)
+            return
         if request.signed:
             params: Params = [*request.params, ("timestamp", str(self.venue_ms()))]
             query = signed_query(params, self._signer)
@@ -160,7 +171,8 @@ class VirtualHands:
         if request.label == "listen_key" and answer.status == 200:
             key = orjson.loads(answer.body).get("listenKey")
             body = {"listenKey": self._keys.setdefault(key, f"lk{len(self._keys) + 1}")} if key else "unreadable"
-        return recorded(request, answer, body)
+        jitter = self._chance.randrange(1_000) if answer.status in (418, 429) else 0
+        return recorded(request, answer, body, jitter_permille=jitter)
 
     # ------------------------------------------------------------ set-up
 
@@ -168,7 +180,7 @@ class VirtualHands:
         """Play the set-up's calls, one after the other; one input for all of them."""
         script = set_up(self._symbols, self._hedges, recv_window_ms=self._window_ms)
 
-        def step(answer: Answer | None) -> None:
+        def step(answer: Answered | None) -> None:
             try:
                 request = next(script) if answer is None else script.send(answer)
             except StopIteration as end:
@@ -230,7 +242,7 @@ class VirtualHands:
 
     def _ask(self, number: str, request: WsApiRequest) -> None:
         api = [socket for socket in self._sockets.values() if socket.stream == WS_API]
-        if not api:
+        if not api or self._silent:
             return
         params: dict[str, str | int] = dict(request.params)
         if request.signed:

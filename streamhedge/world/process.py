@@ -16,6 +16,7 @@ from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Observer, Pump
+from streamhedge.wire.budget import Budget
 from streamhedge.wire.session import Session, SessionState
 from streamhedge.wire.signing import Signer
 from streamhedge.world.disk import VirtualJournal, VirtualLedger
@@ -80,7 +81,13 @@ class Process:
             chance=chance,
         )
         limits = policy.limits
-        session = Session(SessionState(symbols=list(symbols), stale_after_ns=limits.stale_after_ms * NS_PER_MS))
+        session = Session(
+            SessionState(
+                symbols=list(symbols),
+                stale_after_ns=limits.stale_after_ms * NS_PER_MS,
+                budget=Budget(silent_until_ns=state.silent_until_ns, banned=state.banned),
+            )
+        )
         self.journal = VirtualJournal(self._header, lambda: self.pump.digest(), keep=keep)
         self.pump = Pump(
             reactor=Reactor(state, policy),

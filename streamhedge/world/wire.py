@@ -142,7 +142,7 @@ class Wire:
             if reply.cut:
                 self.schedule.after(down_ns, lambda: finish(Answer(None, error="ServerDisconnectedError: ")))
                 return
-            kept = {key: value for key, value in reply.headers.items() if key == "retry-after"}
+            kept = {key: value for key, value in reply.headers.items() if key == "retry-after" or key[:6] == "x-mbx-"}
             answer = Answer(reply.status, kept, reply.body.encode())
             self.schedule.after(down_ns, lambda: finish(answer))
 

@@ -267,6 +267,17 @@ def test_the_accounts_order_rate_binds_raises() -> None:
     assert judged(raising(), short_of(), orders_last_minute=120) == "R4 rate"
 
 
+def test_the_venues_limits_bind_raises_first_and_its_silence_binds_all() -> None:
+    left = {"raises_left": 0, "reduces_left": 1}
+    assert judged(raising(), short_of(), raises_left=1) == ""
+    assert judged(raising(), short_of(), **left) == "R4 rate"
+    assert judged(cutting(), short_of(), **left) == ""
+    assert judged(cutting(), short_of(), raises_left=0, reduces_left=0) == "R4 rate"
+    now_ns = short_of().now_ns
+    assert judged(cutting(), short_of(), silent_until_ns=now_ns) == ""
+    assert judged(cutting(), short_of(), silent_until_ns=now_ns + 1) == "R4 rate"
+
+
 # ---------------------------------------------------------------- direction
 
 

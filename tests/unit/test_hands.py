@@ -19,6 +19,7 @@ from streamhedge.domain.commands import (
     CancelOrder,
     Command,
     CreateListenKey,
+    KeepSilent,
     OpenStream,
     PlaceOrder,
     RenewListenKey,
@@ -51,11 +52,13 @@ class Venue:
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     bodies: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.method, request.path, dict(request.query)))
         name = f"{request.method} {request.path}"
-        return web.Response(text=self.bodies.get(name, "{}"), status=self.statuses.get(name, 200))
+        status = self.statuses.get(name, 200)
+        return web.Response(text=self.bodies.get(name, "{}"), status=status, headers=self.headers)
 
     def times(self, method: str, path: str) -> int:
         return sum((method, path) == asked[:2] for asked in self.asked)
@@ -143,6 +146,25 @@ def place(hands: Hands, *, late: bool = False) -> PlaceOrder:
 
 
 # ---------------------------------------------------------------- orders
+
+
+async def test_nothing_leaves_while_the_venue_wants_silence_not_even_what_was_decided_before() -> None:
+    async with outbox() as out:
+        out.hands.perform(place(out.hands), 1)
+        out.hands.perform(KeepSilent(until_ns=out.hands._clock.now_ns() + 60_000_000_000), 0)
+        inputs = await out.after(CreateListenKey(), RequestSetup(reason="test"), inputs=3)
+        assert [(said["status"], said["sent"]) for _, said in inputs] == [(None, False)] * 3
+        assert all("asked for silence" in said["error"] for _, said in inputs)
+        assert out.venue.asked == []
+
+
+async def test_the_answer_that_asks_for_silence_is_recorded_with_its_jitter() -> None:
+    async with outbox() as out:
+        out.venue.statuses["POST /fapi/v1/order"] = 429
+        out.venue.headers = {"Retry-After": "3", "X-MBX-ORDER-COUNT-10S": "299"}
+        ((_, said),) = await out.after(place(out.hands))
+        assert said["headers"] == {"retry-after": "3", "x-mbx-order-count-10s": "299"}
+        assert 0 <= said["jitter_permille"] < 1_000
 
 
 async def test_an_order_leaves_once_and_its_answer_is_an_input() -> None:
@@ -237,7 +259,7 @@ async def test_settings_that_differ_are_set_and_read_again(margin: str, leverage
         out.venue.bodies["GET /fapi/v1/exchangeInfo"] = '{"symbols":[{"symbol":"BTCUSDT"},{"symbol":"XRPUSDT"}]}'
         out.venue.bodies["GET /fapi/v1/symbolConfig"] = symbol_config(margin, leverage)
         ((source, said),) = await out.after(RequestSetup(reason="test"))
-        assert source == "setup" and said["exchange_info"] == {"symbols": [{"symbol": "BTCUSDT"}]}, "ours alone"
+        assert source == "setup" and said["exchange_info"]["symbols"] == [{"symbol": "BTCUSDT"}], "ours alone"
         assert [path for method, path, _ in out.venue.asked if method == "POST"] == changes
         assert out.venue.times("GET", "/fapi/v1/exchangeInfo") == (2 if changes else 1)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from streamhedge.domain.commands import Persist
 from streamhedge.domain.order import OrderStatus
 from streamhedge.domain.values import NS_PER_MS, exact
 from streamhedge.live.recovery import DAY_NS, boot_id, recovered
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
-from streamhedge.reactor.state import State, SymbolMemory, symbol_state, trading_state
+from streamhedge.reactor.state import Heard, State, SymbolMemory, symbol_state, trading_state
 from streamhedge.rules.view import LadderStep, SymbolState, TradingState
 from streamhedge.store.ledger import Ledger
 from tests.support import builders as make
@@ -42,6 +43,15 @@ def test_a_first_run_finds_nothing(ledger: Ledger) -> None:
     state = begin(ledger, shadow=True)
     assert trading_state(state) is TradingState.ACTIVE and symbol_state(memory(state)) is SymbolState.OPEN
     assert (state.quarantine_until_ns, state.open_ids, state.shadow) == (0, [], True)
+
+
+def test_a_silence_the_venue_asked_for_and_the_number_of_the_last_gap_come_back(ledger: Ledger) -> None:
+    ledger.persist(Persist("state", "silence", {"until_ns": NOW_NS + 9, "banned": True}))
+    ledger.persist(Persist("gap", "7", {"opened_ns": 1, "closed_ns": None}))
+    ledger.persist(Persist("fill", "BTCUSDT:1", {"time_ms": 123}))
+    state = begin(ledger)
+    assert (state.silent_until_ns, state.banned, state.gaps) == (NOW_NS + 9, True, 7)
+    assert state.heard == Heard(event="fill", event_time_ms=123, recv_ns=None)
 
 
 def test_every_latch_comes_back_with_its_reason(ledger: Ledger) -> None:

@@ -215,7 +215,7 @@ def test_the_receive_time_of_the_recorded_answer_counts_the_ban() -> None:
             "sent": True,
         }
     )
-    (outcome,) = decode_input("rest", recorded, Calls(), (NOW_MS + 1_000) * 1_000_000)
+    _, outcome = decode_input("rest", recorded, Calls(), (NOW_MS + 1_000) * 1_000_000)
 
     assert isinstance(outcome, OrderOutcome)
     assert outcome.retry_after_ms == 299_000
