@@ -16,10 +16,12 @@ from typing import Any
 import aiohttp
 
 from streamhedge.domain.commands import Level, Note
-from streamhedge.errors import AuthenticationError, ConfigError, JournalCorrupt, StoreError
+from streamhedge.domain.events import VerbKind
+from streamhedge.errors import AuthenticationError, ConfigError, JournalCorrupt, StoreError, StreamhedgeError
 from streamhedge.live.hedger import Hedger, endpoints_of
 from streamhedge.live.recordings import replay_files
 from streamhedge.ops import child, demo
+from streamhedge.ops.alerts import Alerts, channels_of
 from streamhedge.ops.control import served
 from streamhedge.ops.demo import Say, TimedTrade
 from streamhedge.ops.lines import Lines
@@ -105,6 +107,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
     def heard(notes: tuple[Note, ...], recv_ns: int) -> None:
         lines.notes(notes, recv_ns)
         watch.notes(notes, recv_ns)
+        alerts.notes(notes, recv_ns)
         refused.extend(note for note in notes if note.code == "key_refused")
         if refused:
             stop.set()
@@ -124,10 +127,34 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
     def say(code: str, text: str) -> None:
         lines.write(code, "", text, time.time_ns())
 
+    escalations: set[asyncio.Task[Any]] = set()
+
+    async def reduce(reason: str) -> None:
+        try:
+            await hedger.verb(VerbKind.REDUCE, symbol=None, reason=reason, uid=os.getuid())
+        except StreamhedgeError as error:
+            lines.write("alert_failed", "", f"could not escalate: {error}", time.time_ns(), level=Level.CRITICAL)
+
+    def escalate(reason: str) -> None:
+        escalations.add(task := asyncio.get_running_loop().create_task(reduce(reason)))
+        task.add_done_callback(escalations.discard)
+
+    alerts = Alerts(
+        channels_of(plan.config, plan.env),
+        unacknowledged_after_ms=hedger.policy.limits.unacked_critical_after_ms,
+        escalate=escalate,
+        tell=lambda code, text, level: lines.write(code, "", text, time.time_ns(), level=level),
+        counts=watch.alerts,
+    )
+
     async with hedger:
         watch.hedger = hedger
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
-        async with served(f"{hedger.venue}-{hedger.account}", Words(hedger).answer), _page(plan, watch, say):
+        async with (
+            alerts.delivering(hedger.clock.now_ns),
+            served(f"{hedger.venue}-{hedger.account}", Words(hedger, alerts).answer),
+            _page(plan, watch, say),
+        ):
             truth = await _through(plan, hedger, endpoints, stop, say)
     if refused:
         said = refused[0].data

@@ -1,6 +1,6 @@
 """What the control socket understands: one request in, one answer out. It asks the hedger and decides nothing.
 
-Words: status, book, plan, trade, may-buy, halt, reduce, resume, flatten. A flatten is two-step: the first asks for the plan and
+Words: status, book, alerts, ack, plan, trade, may-buy, halt, reduce, resume, flatten. A flatten is two-step: the first asks for the plan and
 a token that lives 60 s, the second repeats the token with a reason.
 """
 
@@ -21,6 +21,7 @@ from streamhedge.domain.values import ZERO, Asset, Symbol, TradeId, decimal_from
 from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
 from streamhedge.live.status import account_status, funding_status
+from streamhedge.ops.alerts import Alerts
 from streamhedge.reactor.decide import view_of
 from streamhedge.rules.hedge import decide_hedge, policy_short, slice_quantity
 from streamhedge.rules.liquidation import read_ladder
@@ -70,12 +71,15 @@ class FlattenToken:
 class Words:
     """The words of one running hedger; holds the one flatten token that waits for its confirmation."""
 
-    def __init__(self, hedger: Hedger) -> None:
+    def __init__(self, hedger: Hedger, alerts: Alerts | None = None) -> None:
         self._hedger = hedger
+        self._alerts = alerts
         self._token = FlattenToken()
         self._words: dict[str, Word] = {
             "status": self._status,
             "book": self._book,
+            "alerts": self._incidents,
+            "ack": self._acknowledge,
             "plan": self._plan,
             "trade": self._trade,
             "may-buy": self._may_buy,
@@ -100,7 +104,31 @@ class Words:
     # ------------------------------------------------------------ looking
 
     async def _status(self, request: Request, uid: int) -> Request:
-        return self._hedger.status()
+        if self._alerts is None:
+            return self._hedger.status()
+        return {**self._hedger.status(), **self._alerts_now(self._alerts)}
+
+    @staticmethod
+    def _alerts_now(alerts: Alerts) -> Request:
+        return {"alerts": alerts.rows(), "alert_channels": alerts.states()}
+
+    async def _incidents(self, request: Request, uid: int) -> Request:
+        return self._alerts_now(self._told())
+
+    async def _acknowledge(self, request: Request, uid: int) -> Request:
+        """A person has seen an incident, or all that are open."""
+        number = request.get("number")
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+            raise CommandError(f"{number!r} is no number of an alert")
+        found = self._told().acknowledge(number)
+        if number is not None and not found:
+            raise CommandError(f"no alert #{number} is open; `streamhedge alerts list` shows what is")
+        return {"acknowledged": found}
+
+    def _told(self) -> Alerts:
+        if self._alerts is None:
+            raise CommandError("this process keeps no alerts")
+        return self._alerts
 
     async def _book(self, request: Request, uid: int) -> Request:
         """Every position of the account with its age, not only the hedged ones."""

@@ -1,0 +1,187 @@
+"""Alerts against a webhook on loopback: told once, grouped, retried, resolved, escalated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from streamhedge.domain.commands import Level, Note
+from streamhedge.domain.values import Symbol
+from streamhedge.errors import ConfigError
+from streamhedge.ops import alerts as module
+from streamhedge.ops.alerts import Alerts, channels_of
+from streamhedge.settings.config import load_config
+
+pytest.importorskip("apprise", reason="the alerts' library is not installed: pip install 'streamhedge[alerts]'")
+
+BTCUSDT = Symbol("BTCUSDT")
+S = 1_000_000_000
+
+
+def note(code: str, level: Level = Level.WARNING, symbol: Symbol | None = BTCUSDT, **data: object) -> Note:
+    return Note(code=code, level=level, symbol=symbol, text=f"about {code}", data=data)
+
+
+@dataclass(slots=True)
+class Hook:
+    """A webhook that says no as often as it is told to."""
+
+    url: str = ""
+    refusing: int = 0
+    asked: int = 0
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        if self.refusing > 0:
+            self.refusing -= 1
+            return web.Response(status=500)
+        self.bodies.append(await request.json())
+        return web.Response()
+
+
+@pytest_asyncio.fixture
+async def hook() -> AsyncIterator[Hook]:
+    found = Hook()
+    app = web.Application()
+    app.router.add_post("/{any:.*}", found.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    found.url = f"json://127.0.0.1:{port}/"
+    yield found
+    await runner.cleanup()
+
+
+@dataclass(slots=True)
+class Room:
+    """Alerts to one webhook, and everything they said of themselves."""
+
+    alerts: Alerts
+    escalated: list[str]
+    told: list[tuple[str, str]]
+    counts: dict[tuple[str, str], int]
+
+
+def room(hook: Hook, tmp_path: Path, *, least: str = "warning") -> Room:
+    file = tmp_path / "alerts.toml"
+    file.write_text(f'[[alert]]\nurl = {{ env = "HOOK" }}\nmin = "{least}"\n')
+    packaged = Path(module.__file__).parents[1] / "settings" / "demo.toml"
+    config = load_config([packaged, file], (), {})
+    escalated: list[str] = []
+    told: list[tuple[str, str]] = []
+    counts: dict[tuple[str, str], int] = {}
+    alerts = Alerts(
+        channels_of(config, {"HOOK": hook.url}),
+        unacknowledged_after_ms=60_000,
+        escalate=escalated.append,
+        tell=lambda code, text, level: told.append((code, text)),
+        counts=counts,
+    )
+    return Room(alerts, escalated, told, counts)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not done():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUP_S", 0.05)
+    monkeypatch.setattr(module, "RETRY_S", (0.05,))
+
+
+async def test_what_comes_together_goes_out_as_one_message_and_repeats_are_counted(hook: Hook, tmp_path: Path) -> None:
+    here = room(hook, tmp_path)
+    async with here.alerts.delivering(lambda: 0):
+        here.alerts.notes([note("naked", Level.CRITICAL), note("blocked"), note("filled", Level.INFO)], 1 * S)
+        here.alerts.notes([note("naked", Level.CRITICAL)], 2 * S)
+        await until(lambda: bool(hook.bodies))
+    (body,) = hook.bodies
+    assert body["title"] == "streamhedge: 2 alerts, the loudest critical"
+    assert body["message"].splitlines() == [
+        "critical #1 naked BTCUSDT: about naked",
+        "warning #2 blocked BTCUSDT: about blocked",
+    ]
+    assert [(row["code"], row["times"]) for row in here.alerts.rows()] == [("naked", 2), ("blocked", 1)]
+    assert here.counts == {("alert-1", "sent"): 1}
+
+
+async def test_an_end_is_told_with_how_long_it_lasted(hook: Hook, tmp_path: Path) -> None:
+    here = room(hook, tmp_path)
+    async with here.alerts.delivering(lambda: 0):
+        here.alerts.notes([note("naked", Level.CRITICAL)], 1 * S)
+        await until(lambda: len(hook.bodies) == 1)
+        here.alerts.notes([note("neutral", Level.INFO)], 31 * S)
+        await until(lambda: len(hook.bodies) == 2)
+    assert hook.bodies[1]["message"] == "resolved #1 naked BTCUSDT after 30 s: about neutral"
+    assert here.alerts.rows() == []
+
+
+async def test_a_channel_that_fails_is_visible_tried_again_and_loses_nothing(hook: Hook, tmp_path: Path) -> None:
+    here = room(hook, tmp_path)
+    hook.refusing = 3
+    async with here.alerts.delivering(lambda: 0):
+        here.alerts.notes([note("halted", Level.CRITICAL, None)], 1 * S)
+        await until(lambda: hook.asked >= 2)
+        assert here.alerts.states()[0]["state"] == "failing"
+        here.alerts.notes([note("blocked")], 2 * S)
+        await until(lambda: any("blocked" in body["message"] for body in hook.bodies))
+    assert any("halted" in body["message"] for body in hook.bodies)
+    assert here.counts["alert-1", "failed"] == 3
+    assert [code for code, _ in here.told] == ["alert_failed", "alert_delivered"]
+    assert here.alerts.states()[0]["state"] == "ok"
+
+
+async def test_a_channel_hears_only_what_is_loud_enough_for_it(hook: Hook, tmp_path: Path) -> None:
+    here = room(hook, tmp_path, least="critical")
+    async with here.alerts.delivering(lambda: 0):
+        here.alerts.notes([note("blocked")], 1 * S)
+        here.alerts.notes([note("blocked", Level.CRITICAL)], 2 * S)
+        await until(lambda: bool(hook.bodies))
+    assert [body["message"] for body in hook.bodies] == ["critical #1 blocked BTCUSDT: about blocked"]
+
+
+def test_a_critical_incident_that_nobody_acknowledges_is_escalated_once(tmp_path: Path) -> None:
+    here = room(Hook(url="json://127.0.0.1:9/"), tmp_path)
+    here.alerts.notes([note("naked", Level.CRITICAL), note("halted", Level.CRITICAL, None), note("blocked")], 1 * S)
+    assert here.alerts.acknowledge(2) == [2]
+    here.alerts.watch(60 * S)
+    assert here.escalated == []
+    here.alerts.watch(61 * S)
+    here.alerts.watch(62 * S)
+    assert len(here.escalated) == 1 and "#1 (naked BTCUSDT) was not acknowledged within 60 s" in here.escalated[0]
+
+
+def test_what_ends_what(tmp_path: Path) -> None:
+    here = room(Hook(url="json://127.0.0.1:9/"), tmp_path)
+
+    def left(*notes: Note) -> list[str]:
+        here.alerts.notes(notes, 1 * S)
+        return [row["code"] for row in here.alerts.rows()]
+
+    assert left(note("silent", symbol=None), note("book", symbol=None, status="SUSPECT")) == ["silent", "book"]
+    assert left(note("book", Level.INFO, None, status="LIVE")) == []
+    assert left(note("halted", Level.CRITICAL, None)) == ["halted"]
+    assert left(note("operator", symbol=None, verb="halt")) == ["halted", "operator"]
+    assert left(note("operator", symbol=None, verb="resume")) == ["operator"]
+    assert left(note("ladder"), note("ladder", Level.INFO)) == ["operator"]
+    here.alerts.watch(700 * S)
+    assert here.alerts.rows() == [], "a warning that does not come again is over"
+
+
+def test_an_address_that_is_none_is_refused_and_never_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="alert 1: no address") as caught:
+        room(Hook(url="nonsense://token-1234"), tmp_path)
+    assert "1234" not in str(caught.value)
