@@ -41,6 +41,8 @@ MARK = "written.mark"
 """Beside the ledger and not under its name: a copy of ``ledger.sqlite*`` that is put back does not bring it along."""
 FSYNC_FAILED = 1034
 """SQLITE_IOERR_FSYNC."""
+EVENT_ROWS = ("fill", "funding", "venue_close")
+"""The kinds of rows that an event of the account led to; they hold its time."""
 EPOCH_ZERO_S = 1_767_225_600
 """2026-01-01T00:00:00Z: where the numbers of runs begin."""
 SCHEMA = """
@@ -387,8 +389,11 @@ class Ledger:
         return int(self._rows("SELECT COALESCE(MAX(number), 0) FROM gap")[0][0]) if self._has_gaps else 0
 
     def last_row(self) -> tuple[str, dict[str, Any]] | None:
-        """Return kind and fields of the row written last (fill, funding, venue_close), None before any."""
-        found = self._rows("SELECT kind, body FROM row ORDER BY rowid DESC LIMIT 1")
+        """Return kind and fields of the last thing the account's stream told (EVENT_ROWS), None before any."""
+        marks = ",".join("?" * len(EVENT_ROWS))
+        found = self._rows(
+            f"SELECT kind, body FROM row WHERE kind IN ({marks}) ORDER BY rowid DESC LIMIT 1", *EVENT_ROWS
+        )
         return (
             (found[0][0], self._plain(dict[str, Any], found[0][1], f"{found[0][0]} (the last row)")) if found else None
         )

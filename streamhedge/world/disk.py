@@ -19,7 +19,7 @@ from streamhedge.domain.order import OPEN_STATUSES, Order
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.errors import LedgerUnwritable, StoreError
 from streamhedge.store.journal import FORMAT, Line, one_line, original
-from streamhedge.store.ledger import EPOCH_ZERO_S
+from streamhedge.store.ledger import EPOCH_ZERO_S, EVENT_ROWS
 
 SUM_EVERY = 500
 
@@ -160,11 +160,9 @@ class VirtualLedger:
         return max(self.now.gaps, default=0)
 
     def last_row(self) -> tuple[str, dict[str, Any]] | None:
-        """Return kind and fields of the row written last, None before any."""
-        if not self.now.rows:
-            return None
-        (kind, _), body = list(self.now.rows.items())[-1]
-        return kind, orjson.loads(body)
+        """Return kind and fields of the last thing the account's stream told, None before any."""
+        told = [(kind, body) for (kind, _), body in self.now.rows.items() if kind in EVENT_ROWS]
+        return (told[-1][0], orjson.loads(told[-1][1])) if told else None
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return every latch."""

@@ -49,6 +49,7 @@ def test_a_silence_the_venue_asked_for_and_the_number_of_the_last_gap_come_back(
     ledger.persist(Persist("state", "silence", {"until_ns": NOW_NS + 9, "banned": True}))
     ledger.persist(Persist("gap", "7", {"opened_ns": 1, "closed_ns": None}))
     ledger.persist(Persist("fill", "BTCUSDT:1", {"time_ms": 123}))
+    ledger.persist(Persist("of_no_event", "1", {"amount": "5"}))
     state = begin(ledger)
     assert (state.silent_until_ns, state.banned, state.gaps) == (NOW_NS + 9, True, 7)
     assert state.heard == Heard(event="fill", event_time_ms=123, recv_ns=None)
