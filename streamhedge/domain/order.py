@@ -132,7 +132,8 @@ class Order:
     """One order of ours; written by the reactor only. Quantities are unsigned base units.
 
     ``filled_quote`` is what it filled for by the best knowledge; ``reported_quote`` only what execution reports added up to,
-    because an `order.status` answer may come before, after or instead of them.
+    because an `order.status` answer may come before, after or instead of them. ``beside`` is what everybody else is known
+    to have filled on the symbol since it was decided, signed; ``unexplained`` what the position moved beyond that.
     """
 
     client_order_id: ClientOrderId
@@ -166,6 +167,8 @@ class Order:
     absences: int = 0
     last_absence_ns: int = 0
     last_query_ns: int = 0
+    beside: Decimal = ZERO
+    unexplained: Decimal = ZERO
 
     @property
     def is_open(self) -> bool:

@@ -18,12 +18,14 @@ from streamhedge.domain.order import OrderStatus
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Symbol
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
-from streamhedge.reactor.state import Block, Heard, State
+from streamhedge.reactor.state import RECENT_ORDERS, Block, Heard, State
 from streamhedge.rules.params import Policy
 from streamhedge.rules.view import LadderStep
 from streamhedge.store.ledger import Ledger
 
 DAY_NS = 86_400 * NS_PER_SECOND
+GHOSTS_NS = 600 * NS_PER_SECOND
+"""How far back an order that ended without a trace is remembered over a restart: a ghost comes within a minute (O18)."""
 
 
 def boot_id() -> str:
@@ -61,6 +63,9 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
         state.orders[order.client_order_id] = replace(order, status=OrderStatus.IN_DOUBT, absences=0)
         state.open_ids.append(order.client_order_id)
         state.uncovered.append(order.client_order_id)
+    for order in ledger.intents(since_ms=(now_ns - GHOSTS_NS) // NS_PER_MS)[-RECENT_ORDERS:]:
+        if order.status in (OrderStatus.ABSENT, OrderStatus.REFUSED):
+            state.orders[order.client_order_id] = order  # should it have executed after all, its fill is known for ours
     reactor = Reactor(state, policy)
     for key, fields in ledger.states().items():
         _restore(reactor, key, fields, now_ns)

@@ -33,6 +33,10 @@ VOIDED_PAUSE_NS = 200 * NS_PER_MS
 QUARANTINE_EXTRA_NS = 3_000 * NS_PER_MS
 """Tq = recv_window + 3 s: after that a request that was under way can no longer be accepted (FAULTS, head)."""
 
+HIDDEN_MOST_NS = 40_000 * NS_PER_MS
+"""The venue may not show an order for 30 s (FAULTS O6): where the position speaks for a fill, absence waits that out."""
+HIDDEN_SNAPSHOT_EVERY = 5
+
 MARGIN_CODES = (-2019, -2018, -4050, -4051, -2027)
 AUTHENTICATION_CODES = (-2014, -2015, -2017, -1022)
 FILTER_CODES = (-1111, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4164, -4131, -1130, -1121)
@@ -150,7 +154,7 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
     if order.sent_ns is None:
         order.sent_ns = order.decided_ns
     if event.kind is OutcomeKind.ACCEPTED:
-        _take_fill_total(order, event.filled)
+        _take_fill_total(core, order, event.filled)
         order.order_id = event.order_id or order.order_id
         _move(core, order, event.report)
     elif event.kind is OutcomeKind.IN_DOUBT:
@@ -276,7 +280,7 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         order.order_id = event.order_id or order.order_id
         was_open = order.is_open
         order.filled_quote = max(order.filled_quote, event.filled_quote)
-        _take_fill_total(order, event.filled)
+        _take_fill_total(core, order, event.filled)
         _move(core, order, event.report)
         if was_open and order.filled > 0 and not is_covered(core, order):
             # The answer may overtake the account update: the position counts again once a snapshot has shown it.
@@ -303,7 +307,9 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         return
     order.absences += 1
     order.last_absence_ns = core.now_ns
-    if order.absences >= ABSENCES_NEEDED:
+    # Where the position speaks for a fill only time or the venue's own word settles it: look at it less often.
+    due = not order.unexplained or order.absences % HIDDEN_SNAPSHOT_EVERY == 0
+    if order.absences >= ABSENCES_NEEDED and due:
         core.commands.append(RequestSnapshot(reason=f"absence of {order.client_order_id}", audit=True))
 
 
@@ -341,21 +347,51 @@ def close_absent(core: Core, *, requested_ns: int, agrees: dict[Symbol, bool]) -
     """Apply the full absence rule to orders in doubt, on a snapshot that was asked after Tq (FAULTS, UNKNOWN rule).
 
     Needs two answers of "does not exist" at least a second apart, both after Tq, a user stream that was live all the
-    time, and a snapshot after Tq that equals the book. A stream that broke starts the count anew.
+    time, and a snapshot after Tq that equals the book. A stream that broke starts the count anew. A position that moved
+    by what nobody else is known to have filled speaks for a fill that the venue does not show yet: then the order stays
+    in doubt for as long as an order may be hidden.
     """
     for order in core.open_orders():
         if not order.in_doubt or order.absences < ABSENCES_NEEDED:
             continue
-        if requested_ns >= absent_from_ns(core, order) and agrees.get(order.symbol, True):
-            _move(core, order, Report.ABSENT)
-            core.note(
-                "settled",
-                Level.WARNING,
-                order.symbol,
-                f"{order.client_order_id} closed as never executed: {order.absences} times unknown to the venue after "
-                f"{quarantine_ns(core) // NS_PER_MS} ms, and the position agrees",
-                client_order_id=order.client_order_id,
+        if requested_ns < absent_from_ns(core, order) or not agrees.get(order.symbol, True):
+            continue
+        if _moved_beyond_known(core, order) and core.now_ns - (order.sent_ns or order.decided_ns) < HIDDEN_MOST_NS:
+            continue
+        _move(core, order, Report.ABSENT)
+        found = "the position agrees"
+        if order.unexplained:
+            found = (
+                f"the position moved by {order.unexplained:+f}, which is counted as somebody else's trade; compare the "
+                "venue's trade history"
             )
+        core.note(
+            "settled",
+            Level.WARNING,
+            order.symbol,
+            f"{order.client_order_id} closed as never executed: {order.absences} times unknown to the venue after "
+            f"{quarantine_ns(core) // NS_PER_MS} ms, and {found}",
+            client_order_id=order.client_order_id,
+            unexplained=str(order.unexplained),
+        )
+
+
+def _moved_beyond_known(core: Core, order: Order) -> bool:
+    """Return whether the position moved by more than what is known to have filled since an order was decided."""
+    known = order.position_before + order.beside + order.side.sign * order.filled
+    unexplained = core.state.book.quantity(order.symbol) - known
+    if unexplained and unexplained != order.unexplained:
+        core.note(
+            "may_have_filled",
+            Level.WARNING,
+            order.symbol,
+            f"the venue does not know {order.client_order_id}, yet the position moved by {unexplained:+f} since it was "
+            "decided: it may have filled and stays in doubt",
+            client_order_id=order.client_order_id,
+            unexplained=str(unexplained),
+        )
+    order.unexplained = unexplained
+    return unexplained != 0
 
 
 # ---------------------------------------------------------------- execution reports
@@ -373,6 +409,7 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
     order = core.state.orders.get(event.client_order_id)
     if event.owner is not Owner.OURS or order is None:
         if event.last_quantity > 0:
+            _count_beside(core, event.symbol, event.side.sign * event.last_quantity, of=None)
             foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)
         return None
     _check_same_order(core, order, event)
@@ -399,7 +436,7 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
             realised_pnl=str(event.realised_pnl),
             time_ms=event.transaction_time_ms,
         )
-    _take_fill_total(order, event.cumulative_quantity)
+    _take_fill_total(core, order, event.cumulative_quantity)
     _move(core, order, event.report)
     return order
 
@@ -416,16 +453,24 @@ def _check_same_order(core: Core, order: Order, event: ExecutionReport) -> None:
     core.note("halted", Level.CRITICAL, order.symbol, f"{core.state.halted}; HALTED, a person must look")
 
 
-def _take_fill_total(order: Order, filled: Decimal) -> None:
+def _take_fill_total(core: Core, order: Order, filled: Decimal) -> None:
     if filled > order.filled:
+        _count_beside(core, order.symbol, order.side.sign * (filled - order.filled), of=order)
         order.filled = filled
+
+
+def _count_beside(core: Core, symbol: Symbol, signed: Decimal, *, of: Order | None) -> None:
+    """Count a fill for every other open order of the symbol: it is not they that moved the position by it."""
+    for order in core.open_orders():
+        if order.symbol == symbol and order is not of:
+            order.beside += signed
 
 
 def _move(core: Core, order: Order, report: Report) -> None:
     """Move an order along the table; note and persist the ends."""
     before = order.status
     if report is Report.FILLED and order.filled == 0:
-        order.filled = order.quantity
+        _take_fill_total(core, order, order.quantity)
     order.status = next_status(before, report)
     if order.status is before and order.is_open:
         return

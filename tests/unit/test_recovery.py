@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.order import OrderStatus
 from streamhedge.domain.values import NS_PER_MS, exact
@@ -116,6 +118,32 @@ def test_an_order_whose_end_nobody_learnt_is_in_doubt_and_may_be_anything(ledger
     state = begin(ledger)
     assert [state.orders[name].status for name in state.open_ids] == [OrderStatus.IN_DOUBT]
     assert state.open_ids == state.uncovered == [order.client_order_id]
+
+
+@pytest.mark.parametrize("status", [OrderStatus.ABSENT, OrderStatus.REFUSED])
+def test_an_order_that_ended_without_a_trace_is_known_should_it_fill_after_all(
+    ledger: Ledger, status: OrderStatus
+) -> None:
+    machine = Reactor(State(instance=ledger.instance, epoch=1), make.policy())
+    with exact():
+        for number, event in enumerate((make.setup(), make.mark("67121.4"), make.snapshot("-10"), make.live())):
+            machine.react(number + 1, NOW_NS, [event])
+        machine.react(9, NOW_NS, [make.float_trade("11")])
+    (order,) = machine.state.orders.values()
+    ledger.open_epoch(started_ms=make.T0_MS, boot_id="boot-1", version="1")
+    ledger.commit_intent(order)
+    ledger.persist(Persist("order", order.client_order_id, to_plain(replace(order, status=status))))
+    state = begin(ledger, now_ns=NOW_NS + 60_000 * NS_PER_MS)
+    assert (list(state.orders), state.open_ids, state.uncovered) == ([order.client_order_id], [], [])
+    again = Reactor(state, make.policy())
+    ghost = make.execution_report(order, last=str(order.quantity), trade_id=5, at_ms=make.T0_MS + 61_000)
+    with exact():
+        reaction = again.react(1, NOW_NS + 61_000 * NS_PER_MS, [ghost])
+    assert state.orders[order.client_order_id].filled == order.quantity and state.meter.ghosts == 1
+    assert ("order", order.client_order_id) in [
+        (command.table, command.key) for command in reaction.commands if isinstance(command, Persist)
+    ], "and the ledger learns it"
+    assert begin(ledger, now_ns=NOW_NS + 3_600_000 * NS_PER_MS).orders == {}, "an hour later nothing can come of it"
 
 
 WAITS_NS = make.policy().limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
