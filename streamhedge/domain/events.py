@@ -498,6 +498,13 @@ class ManualOrder:
 
 
 @record
+class Stopping:
+    """The program ends: nothing is decided any more, what rests is cancelled, evidence on the rest is asked for."""
+
+    reason: str
+
+
+@record
 class StoreFailed:
     """The ledger or the recording failed: nothing may be sent any more."""
 
@@ -592,6 +599,7 @@ Event = (
     | FloatTradeRecorded
     | OperatorVerb
     | ManualOrder
+    | Stopping
     | StoreFailed
     | LedgerCaughtUp
     | IntentVoided

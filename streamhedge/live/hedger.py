@@ -44,6 +44,7 @@ from streamhedge.live.rollback import older_copy
 from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
 from streamhedge.live.upkeep import Upkeep
 from streamhedge.reactor.decide import gate_context, view_of
+from streamhedge.reactor.orders import quarantine_ns
 from streamhedge.reactor.reactor import latches
 from streamhedge.reactor.state import Core
 from streamhedge.rules.may_buy import MayBuy, may_buy
@@ -113,6 +114,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self._trading = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._ids: list[str] = []
+        self._winds_down_until_s: float | None = None
         self._last: Reaction | None = None
 
     @classmethod
@@ -198,13 +200,35 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop: nothing new is sent, answers under way are taken, books closed.
+        """Stop: nothing new is decided, what is under way is settled for at most Tq, books are closed.
+
+        A block that ends by an exception does not wait for evidence: the next start settles what is in doubt.
 
         Raises:
             Exception: what ended the machine, where something did.
         """
+        if error is None:
+            await self.wind_down("the block that ran it ends")
         self._ids = self.ledger.client_order_ids()
         await self._stack.__aexit__(kind, error, trace)
+
+    async def wind_down(self, reason: str) -> None:
+        """Decide nothing more, cancel what rests, and wait until what is open is settled, for at most Tq (FAULTS P7).
+
+        Float trades are still booked and status answers; a second call waits no longer than the first one would.
+
+        Args:
+            reason: Stands in the recording.
+        """
+        loop = asyncio.get_running_loop()
+        if self._winds_down_until_s is None:
+            self._winds_down_until_s = loop.time() + quarantine_ns(self.core) / 1e9
+            self._machine.feed("stop", orjson.dumps({"reason": reason}))
+        while self.core.state.open_ids and not self._machine.ended:
+            left_s = self._winds_down_until_s - loop.time()
+            if left_s <= 0:
+                return
+            await self._next_turn(left_s)
 
     async def _close_books(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, PositionSide
+from streamhedge.domain.order import Order, OrderStatus
 from streamhedge.domain.values import NS_PER_MS, ZERO, divide, exact
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, symbol_state, trading_state
@@ -183,6 +184,7 @@ def core_summary(core: Core, now_ns: int) -> dict[str, Any]:
     return {
         "blocked": blocked_rows(core),
         "naked_usd": _money(naked[0], price),
+        "net_delta_usd": _net_delta(core),
         "float_btc": _text(state.floats.get(first.asset, ZERO)),
         "position_btc": _text(state.book.quantity(first.symbol)),
         "gap_usd": _money(max(abs(memory.gap_low), abs(memory.gap_high)), price),
@@ -190,6 +192,10 @@ def core_summary(core: Core, now_ns: int) -> dict[str, Any]:
         "hedges": meter.hedges,
         "orders_sent": meter.orders_sent,
         "in_doubt": sum(order.in_doubt for order in state.orders.values()),
+        "unresolved": {
+            "in_doubt": [order.client_order_id for order in core.open_orders() if not _rests(order)],
+            "resting": [order.client_order_id for order in core.open_orders() if _rests(order)],
+        },
         "doubted": meter.doubted,
         "ghosts": meter.ghosts,
         "refused": meter.refused,
@@ -210,6 +216,22 @@ def core_summary(core: Core, now_ns: int) -> dict[str, Any]:
         },
         "wallet": {asset: _text(held.wallet_balance) for asset, held in state.book.balances.items()},
     }
+
+
+def _rests(order: Order) -> bool:
+    return order.status is OrderStatus.WORKING
+
+
+def _net_delta(core: Core) -> str | None:
+    """Return the net exposure of all hedges together, quote units; None before the first mark of each."""
+    total = ZERO
+    for hedge in core.policy.hedges:
+        mark = core.state.book.marks.get(hedge.symbol)
+        if mark is None:
+            return None
+        held = core.state.floats.get(hedge.asset, ZERO) + core.state.book.quantity(hedge.symbol)
+        total += held * mark.mark_price
+    return _cents(total)
 
 
 def _open(core: Core, hedge: HedgeParams) -> list[Any]:

@@ -228,15 +228,25 @@ async def _through(
         left = plan.duration_s - (loop.time() - started)
         await _until(stop, asyncio.sleep(max(0.0, left)))
         await _until(stop, _settle(hedger))
+    if stop.is_set():
+        await hedger.wind_down("a stop was asked")
     return await _agree(hedger, endpoints, 0.0 if stop.is_set() else AGREE_S) if hedger.venue == "sim" else None
 
 
 def _last_words(hedger: Hedger) -> str:
-    """Say what a stop leaves behind: it cancels nothing, for nothing of ours rests, and it closes no position."""
+    """Say what a stop leaves behind: positions that nobody watches, the exposure, and orders nobody settled."""
     summary = hedger.summary()
     held = ", ".join(f"{symbol} {quantity}" for symbol, quantity in summary["positions"].items()) or "no position"
-    doubt = f"; {summary['in_doubt']} order(s) in doubt, settled at the next start" if summary["in_doubt"] else ""
-    return f"stopped: no order of ours rests at the venue, {held} stays open and unwatched{doubt}"
+    rests = ", ".join(summary["unresolved"]["resting"])
+    doubt = ", ".join(summary["unresolved"]["in_doubt"])
+    said = [
+        f"cancelled, its end not confirmed: {rests}" if rests else "no order of ours rests at the venue",
+        f"{held} stays open and unwatched",
+        f"net exposure {summary['net_delta_usd']} USD",
+    ]
+    if doubt:
+        said.append(f"in doubt, settled at the next start: {doubt}")
+    return f"stopped: {'; '.join(said)}"
 
 
 def _summary(hedger: Hedger, truth: dict[str, Any] | None, stopped: bool) -> dict[str, Any]:

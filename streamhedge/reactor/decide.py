@@ -196,6 +196,7 @@ def gate_context(core: Core, view: HedgeView) -> GateContext:
         raises_left=None if budget is None else budget.raises_left - placed,
         reduces_left=None if budget is None else budget.reduces_left - placed,
         silent_until_ns=core.state.silent_until_ns,
+        stopping=bool(core.state.stopping),
     )
 
 
@@ -243,7 +244,10 @@ def _remember_hedge(
     memory.refused_by = refused.control if refused is not None else ""
     blocked = verdict.blocked
     naked = abs(verdict.naked) * view.mark_price > view.params.band
-    if memory.block is not None and naked:
+    if core.state.stopping and naked:
+        reason = f"the program is stopping ({core.state.stopping}); the next start hedges"
+        blocked = Blocked(cause="stopping", reason=reason, remedy=None)
+    elif memory.block is not None and naked:
         blocked = Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None)
     elif memory.flatten and naked:
         reason = f"flattened ({memory.flatten}); `resume --symbol {memory.symbol} --reason …` hedges again"

@@ -9,7 +9,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 from streamhedge.domain.canonical import to_plain
-from streamhedge.domain.commands import Level, PlaceOrder, QueryOrder, RequestSetup, RequestSnapshot, RequestTime
+from streamhedge.domain.commands import (
+    CancelOrder,
+    Level,
+    PlaceOrder,
+    QueryOrder,
+    RequestSetup,
+    RequestSnapshot,
+    RequestTime,
+)
 from streamhedge.domain.events import (
     ExecutionReport,
     IntentVoided,
@@ -17,6 +25,7 @@ from streamhedge.domain.events import (
     OrderStatusAnswer,
     OutcomeKind,
     Owner,
+    Stopping,
 )
 from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, ClientOrderId, Symbol
@@ -324,6 +333,22 @@ def absent_from_ns(core: Core, order: Order) -> int:
     if left_ns < began_ns:
         return max(began_ns + quarantine_ns(core), core.state.live_since_ns)
     return max(left_ns, core.state.live_since_ns) + quarantine_ns(core)
+
+
+def on_stopping(core: Core, event: Stopping) -> None:
+    """Decide nothing from here on, and cancel what rests; queries go on until the program ends."""
+    core.state.stopping = event.reason
+    for order in core.open_orders():
+        if order.status is OrderStatus.WORKING:
+            core.commands.append(CancelOrder(symbol=order.symbol, client_order_id=order.client_order_id))
+    waits = ", ".join(core.state.open_ids)
+    core.note(
+        "stopping",
+        Level.WARNING,
+        None,
+        f"{event.reason}: no new order is decided" + (f"; settling {waits}" if waits else ""),
+        open_orders=list(core.state.open_ids),
+    )
 
 
 def query_doubtful(core: Core) -> None:

@@ -235,6 +235,7 @@ class State:
     seen_trades: dict[str, int] = field(default_factory=dict)
     quarantine_until_ns: int = 0
     shadow: bool = False
+    stopping: str = ""
     last_halt_alarm_ns: int = 0
     lag_ms: int = 0
     followed: list[Symbol] = field(default_factory=list)

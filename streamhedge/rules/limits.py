@@ -31,6 +31,7 @@ class GateContext:
     raises_left: int | None = None
     reduces_left: int | None = None
     silent_until_ns: int = 0
+    stopping: bool = False
 
 
 @record
@@ -70,6 +71,8 @@ def gate(draft: IntentDraft, view: HedgeView, context: GateContext) -> Approved 
 
 
 def _state(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
+    if context.stopping:
+        return "the program is stopping"
     if view.trading_state is TradingState.HALTED and draft.purpose is not Purpose.FLATTEN:
         return "trading is HALTED"
     if view.trading_state is TradingState.REDUCING and not draft.reduce_only:

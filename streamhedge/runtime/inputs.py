@@ -29,6 +29,7 @@ from streamhedge.domain.events import (
     Snapshot,
     SnapshotBalance,
     SnapshotPosition,
+    Stopping,
     StoreFailed,
     StreamClosed,
     StreamOpened,
@@ -313,6 +314,10 @@ def _store(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     return [from_plain(LedgerCaughtUp if "written" in fields else StoreFailed, fields)]
 
 
+def _stop(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
+    return [from_plain(Stopping, _object(payload))]
+
+
 def _void(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     return [from_plain(IntentVoided, _object(payload))]
 
@@ -334,5 +339,6 @@ SOURCES: dict[str, Callable[[bytes, Calls, int], list[Event]]] = {
     "manual": _manual,
     "store": _store,
     "void": _void,
+    "stop": _stop,
     "clock": _clock,
 }

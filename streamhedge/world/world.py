@@ -48,6 +48,8 @@ HEALED_WITHIN_NS = 90 * S
 PATIENCE_NS = 300 * S
 """How long when the product names a limit of its configuration as what it waits for."""
 STEADY_NS = 30 * S
+NEWS_NS = 5 * S
+"""How long the news of the healing (margin, a contract that trades again) takes at most to be acted on."""
 MARK_NS = 1_000 * MS
 
 
@@ -103,6 +105,7 @@ class World:
         self.down_ms = 0
         self.power = False
         self.healing = False
+        self.healed_ns = 0
         self.lines: list[Line] = []
         self.busy_until_ns = 0
         self._lost_known = 0
@@ -379,6 +382,7 @@ class World:
     def heal(self) -> None:
         """End every fault and bring what a good operator would bring: a run, margin, a quiet network."""
         self.healing = True
+        self.healed_ns = self.schedule.now_ns
         self.auditor.note("*** heal")
         self.exchange.faults.armed.clear()
         self.exchange.streams.silent_symbol = ""
@@ -452,7 +456,8 @@ class World:
         naked, allowed = self.auditor.naked()
         if naked > allowed:
             memory = state.memory[BTCUSDT]
-            if self.options.isolated and memory.blocked is not None and memory.blocked.cause == "margin":
+            told = self.schedule.now_ns - self.healed_ns > NEWS_NS
+            if self.options.isolated and told and memory.blocked is not None and memory.blocked.cause == "margin":
                 return None  # money in the wallet does not reach an isolated position
             why = memory.blocked.reason if memory.blocked is not None else memory.hold or "no reason given"
             return f"{naked:.0f} naked ({why})"
