@@ -26,6 +26,7 @@ from streamhedge.ops.control import served
 from streamhedge.ops.demo import Say, TimedTrade
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.report import write_report
+from streamhedge.ops.service import ServiceManager
 from streamhedge.ops.verdict import judge, unfinished
 from streamhedge.ops.web.server import served as page_served
 from streamhedge.ops.web.watch import Watch
@@ -103,6 +104,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
     stop = asyncio.Event()
     refused: list[Note] = []
     watch = Watch()
+    manager = ServiceManager(plan.env)
 
     def heard(notes: tuple[Note, ...], recv_ns: int) -> None:
         lines.notes(notes, recv_ns)
@@ -152,6 +154,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
         async with (
             alerts.delivering(hedger.clock.now_ns),
+            manager.informed(hedger),
             served(f"{hedger.venue}-{hedger.account}", Words(hedger, alerts).answer),
             _page(plan, watch, say),
         ):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -77,31 +79,60 @@ def config_schema(**said: Any) -> None:
     out(schema())
 
 
-@click.group(epilog=example("streamhedge init config hedge.toml"))
+@click.group(epilog=example("streamhedge init config hedge.toml", "streamhedge init systemd > streamhedge.service"))
 @shared
 def init(**said: Any) -> None:
-    """Print a file to start from."""
+    """Print a file to start from, or write it to PATH; never over another file."""
 
 
-@init.command("config", epilog=example("streamhedge init config hedge.toml", "streamhedge init config > hedge.toml"))
-@shared
-@click.argument("path", required=False, type=click.Path(path_type=Path))
-def init_config(**said: Any) -> None:
-    """Print a commented configuration, or write it to PATH; never over another file."""
-    common = common_of(said)
-    text = files("streamhedge.ops.cli").joinpath("template.toml").read_text()
-    path: Path | None = said["path"]
-    if path is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise CommandError(f"{path} exists; name a new file. Nothing was written") from error
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
-    out({"path": str(path)}) if common.json else click.echo(f"{path}; next: streamhedge doctor -c {path}")
+def _init_command(name: str, about: str, make: Callable[[], str], hint: str) -> None:
+    @init.command(name, help=about, epilog=example(f"streamhedge init {name} > {hint.split()[0]}"))
+    @shared
+    @click.argument("path", required=False, type=click.Path(path_type=Path))
+    def write(**said: Any) -> None:
+        common = common_of(said)
+        path: Path | None = said["path"]
+        if path is None:
+            click.echo(make(), nl=False)
+            return
+        try:
+            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(make())
+        except FileExistsError as error:
+            raise CommandError(f"{path} exists; name a new file. Nothing was written") from error
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
+        said_next = hint.partition(" ")[2].format(path=path)
+        out({"path": str(path)}) if common.json else click.echo(f"{path}; next: {said_next}")
+
+
+def _packaged(name: str) -> Callable[[], str]:
+    return lambda: files("streamhedge.ops.cli").joinpath("files", name).read_text()
+
+
+def _grafana() -> str:
+    from streamhedge.ops.dashboard import dashboard
+
+    return json.dumps(dashboard(), indent=1) + "\n"
+
+
+for _name, _about, _make, _hint in (
+    ("config", "A commented configuration.", _packaged("hedge.toml"), "hedge.toml streamhedge doctor -c {path}"),
+    (
+        "systemd",
+        "A hardened systemd unit.",
+        _packaged("streamhedge.service"),
+        "streamhedge.service systemd-analyze verify {path}",
+    ),
+    (
+        "prometheus",
+        "Scrape configuration and alert rules.",
+        _packaged("prometheus.yml"),
+        "streamhedge-rules.yml promtool check rules {path}",
+    ),
+    ("grafana", "A dashboard to import.", _grafana, "streamhedge-dashboard.json import {path} in Grafana"),
+):
+    _init_command(_name, _about, _make, _hint)
 
 
 @click.command(epilog=example("streamhedge doctor", "streamhedge doctor -c hedge.toml --offline --json"))

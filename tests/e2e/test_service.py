@@ -1,0 +1,71 @@
+"""A real hedger under a service manager that only listens: what it is told, and when the watchdog is fed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+from tests.support.processes import Account, exchange, room, until
+
+
+class Manager:
+    """The socket that NOTIFY_SOCKET names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.setblocking(False)
+        self.told: list[dict[str, str]] = []
+
+    def read(self) -> list[dict[str, str]]:
+        """Return everything told so far."""
+        while True:
+            try:
+                text = self._socket.recv(65_536).decode()
+            except BlockingIOError:
+                return self.told
+            self.told.append(dict(line.split("=", 1) for line in text.splitlines()))
+
+    def heard(self, name: str) -> list[str]:
+        """Return every value told for a name."""
+        return [fields[name] for fields in self.read() if name in fields]
+
+
+async def test_the_manager_hears_ready_status_watchdog_and_stopping() -> None:
+    with room() as folder:
+        manager = Manager(folder)
+        async with exchange(folder, "--tape", "calm") as venue:
+            env = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "3000000"}
+            account = Account(folder, venue, env=env)
+            async with account.run("--json") as program:
+                await until("hedged", account.hedged)
+
+                async def fed() -> bool:
+                    return len(manager.heard("WATCHDOG")) >= 3
+
+                await until("the watchdog is fed", fed)
+                assert manager.heard("READY") == ["1"]
+
+                async def live() -> bool:
+                    return any("ACTIVE; book LIVE; BTCUSDT -10" in text for text in manager.heard("STATUS"))
+
+                await until("the status says so", live)
+                os.kill(program.pid, signal.SIGSTOP)
+                try:
+                    await asyncio.sleep(0.2)  # what was under way has arrived
+                    before = len(manager.heard("WATCHDOG"))
+                    await asyncio.sleep(2.5)
+                    assert len(manager.heard("WATCHDOG")) == before, "a stopped loop feeds nothing"
+                finally:
+                    os.kill(program.pid, signal.SIGCONT)
+
+                async def fed_again() -> bool:
+                    return len(manager.heard("WATCHDOG")) > before
+
+                await until("the watchdog is fed again", fed_again)
+                await program.stopped()
+        assert manager.heard("STOPPING") == ["1"]
