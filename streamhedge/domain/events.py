@@ -498,6 +498,16 @@ class ManualOrder:
 
 
 @record
+class ConfigReloaded:
+    """Bands and limits were read again while running: the new values by hedge symbol, and the changed limits by name."""
+
+    bands: dict[Symbol, Decimal]
+    naked_alert_after_ms: dict[Symbol, int]
+    limits: dict[str, object]
+    uid: int
+
+
+@record
 class Stopping:
     """The program ends: nothing is decided any more, what rests is cancelled, evidence on the rest is asked for."""
 
@@ -600,6 +610,7 @@ Event = (
     | OperatorVerb
     | ManualOrder
     | Stopping
+    | ConfigReloaded
     | StoreFailed
     | LedgerCaughtUp
     | IntentVoided

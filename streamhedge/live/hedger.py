@@ -49,6 +49,7 @@ from streamhedge.reactor.reactor import latches
 from streamhedge.reactor.state import Core
 from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.params import HedgeParams
+from streamhedge.rules.reload import Reload, reload_of
 from streamhedge.settings.config import Config, check_account, load_config
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
 from streamhedge.settings.folders import default_state_dir
@@ -487,6 +488,18 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         said: dict[str, object] = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
         await self._machine.finished(self._act(rows, said))
         return self.status()
+
+    def reload(self, config: Config, *, uid: int) -> Reload:
+        """Take bands and tighter limits of a configuration that was read again, at once and together.
+
+        Returns:
+            What was applied, and what needs a restart.
+        """
+        found = reload_of(self.core.policy, config.policy(), uid=uid)
+        if found.applied:
+            self._machine.feed("config", orjson.dumps(to_plain(found.event)))
+            self.policy = self.core.policy
+        return found
 
     async def _act(self, rows: dict[str, dict[str, object]], said: dict[str, object]) -> None:
         """Write the latches durably, then let the verb act."""

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Plan:
     env: dict[str, str] = field(default_factory=dict)
     web: bool | None = None
     port: int | None = None
+    again: Callable[[], Config] | None = None
+    """Reads the configuration again."""
 
     @property
     def page(self) -> bool:
@@ -126,6 +128,19 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
     )
     _stop_by_signal(stop)
 
+    def reload() -> None:
+        manager.reloading()
+        try:
+            found = hedger.reload(plan.again() if plan.again is not None else plan.config, uid=os.getuid())
+            for row in found.refused:
+                lines.write("config", "", f"not applied: {row}", time.time_ns(), level=Level.WARNING)
+            if not found.applied and not found.refused:
+                lines.write("config", "", "read again: nothing changed", time.time_ns())
+        except ConfigError as error:
+            text = f"not read again, what was in force stays: {error}"
+            lines.write("config", "", text, time.time_ns(), level=Level.CRITICAL)
+        manager.tell(READY=1)
+
     def say(code: str, text: str) -> None:
         lines.write(code, "", text, time.time_ns())
 
@@ -151,6 +166,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
 
     async with hedger:
         watch.hedger = hedger
+        _on_hang_up(stop, reload)
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
         async with (
             alerts.delivering(hedger.clock.now_ns),
@@ -207,8 +223,20 @@ def _stop_by_signal(stop: asyncio.Event) -> None:
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means what it says
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, stop.set)
+
+
+def _on_hang_up(stop: asyncio.Event, reload: Callable[[], None]) -> None:
+    """Stop when the terminal we run in closes; without one, read the configuration again as a service does."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup means what it says
+        return
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        act: Callable[[], None] = stop.set
+    except OSError:
+        act = reload
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, act)
 
 
 async def _through(

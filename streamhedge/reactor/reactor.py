@@ -20,6 +20,7 @@ from streamhedge.domain.events import (
     BudgetChanged,
     CallFailed,
     ClockStepped,
+    ConfigReloaded,
     ContractInfo,
     Event,
     ExecutionReport,
@@ -65,6 +66,7 @@ from streamhedge.reactor.reconcile import audit_again, follow_positions, on_open
 from streamhedge.reactor.state import Block, Core, State, SymbolMemory, TradeClock
 from streamhedge.rules.fitness import misfit
 from streamhedge.rules.params import HedgeParams, Policy
+from streamhedge.rules.reload import applied_to
 from streamhedge.rules.view import BookStatus
 
 HALT_ALARM_NS = 60_000 * NS_PER_MS
@@ -560,6 +562,15 @@ def latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: s
     return {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}}
 
 
+def _on_config(core: Core, event: ConfigReloaded) -> None:
+    """Take bands and limits that were read again; the next rule already reads them."""
+    core.policy = applied_to(core.policy, event)
+    said = [f"band of {symbol} {band:f}" for symbol, band in event.bands.items()]
+    said += [f"naked_alert_after of {symbol} {after_ms} ms" for symbol, after_ms in event.naked_alert_after_ms.items()]
+    said += [f"limits.{name} {value}" for name, value in event.limits.items()]
+    core.note("config", Level.WARNING, None, f"uid {event.uid} changed {', '.join(said)}")
+
+
 def _resume(core: Core, symbol: Symbol | None) -> None:
     if symbol is None:
         core.state.halted = None
@@ -612,6 +623,7 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     ClockStepped: _on_clock_step,
     Quarantined: _on_quarantined,
     Stopping: on_stopping,
+    ConfigReloaded: _on_config,
     StoreFailed: _on_store_failed,
     LedgerCaughtUp: _on_ledger_caught_up,
     CallFailed: _on_call_failed,

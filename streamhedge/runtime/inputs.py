@@ -16,6 +16,7 @@ from streamhedge.domain.commands import Command, QueryOrder, RequestSnapshot, Re
 from streamhedge.domain.events import (
     CallFailed,
     ClockStepped,
+    ConfigReloaded,
     Event,
     FloatTrade,
     FloatTradeRecorded,
@@ -318,6 +319,10 @@ def _stop(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     return [from_plain(Stopping, _object(payload))]
 
 
+def _config(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
+    return [from_plain(ConfigReloaded, _object(payload))]
+
+
 def _void(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     return [from_plain(IntentVoided, _object(payload))]
 
@@ -336,6 +341,7 @@ SOURCES: dict[str, Callable[[bytes, Calls, int], list[Event]]] = {
     "tick": _tick,
     "trade": _trade,
     "verb": _verb,
+    "config": _config,
     "manual": _manual,
     "store": _store,
     "void": _void,

@@ -190,10 +190,6 @@ async def _brought_to(bench: Bench, moment: str) -> asyncio.Task[None] | None:
 
 
 async def test_a_hang_up_and_a_reader_that_has_gone(bench: Bench) -> None:
-    async with bench.account.run("--json") as program:
-        await hedged(bench.account)
-        program.send(signal.SIGHUP)
-        in_order(program, await program.ended())
     # A terminal that closes hangs up on what runs in it, and takes no word any more.
     async with _on_a_terminal(bench.account) as (process, hang_up):
         await hedged(bench.account)

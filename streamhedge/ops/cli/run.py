@@ -74,6 +74,7 @@ def run(**said: Any) -> None:
         env=dict(os.environ),
         web=said["web"],
         port=said["port"],
+        again=common.config,
     )
     lines = Lines(quiet=common.quiet, verbose=common.verbose, colour=common.colour)
     try:
