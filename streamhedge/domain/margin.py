@@ -39,7 +39,16 @@ def maintenance_margin(*, notional: Number, brackets: Sequence[MarginBracket]) -
         value = decimal_from(notional)
         if value < 0 or not brackets:
             raise ValueError(f"maintenance margin needs a notional >= 0 and brackets, got {value} and {len(brackets)}")
-        return max(ZERO, *(value * row.maintenance_margin_rate - row.maintenance_amount for row in brackets))
+        return _maintenance(value, brackets)
+
+
+def _maintenance(notional: Decimal, brackets: Sequence[MarginBracket]) -> Decimal:
+    most = ZERO
+    for row in brackets:
+        found = notional * row.maintenance_margin_rate - row.maintenance_amount
+        if found > most:
+            most = found
+    return most
 
 
 def liquidation_price(
@@ -148,7 +157,7 @@ def joint_distance(
     def left(rise: Decimal) -> Decimal:
         kept = margin_balance
         for notional, table in shorts:
-            kept -= notional * rise + maintenance_margin(notional=notional * (ONE + rise), brackets=table)
+            kept -= notional * rise + _maintenance(notional * (ONE + rise), table)
         return kept
 
     return _zero_of(

@@ -297,4 +297,7 @@ class Core:
 
     def memory_of(self, symbol: Symbol) -> SymbolMemory:
         """Return the memory of a symbol, made on first use."""
-        return self.state.memory.setdefault(symbol, SymbolMemory(symbol=symbol))
+        memory = self.state.memory.get(symbol)
+        if memory is None:
+            memory = self.state.memory[symbol] = SymbolMemory(symbol=symbol)
+        return memory

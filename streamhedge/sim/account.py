@@ -14,6 +14,7 @@ from streamhedge.sim.market import Contract
 D = Decimal
 EIGHT = D("0.00000001")
 ASSUMING = D("1.0015")
+CLOSE_ENOUGH = D("0.000000001")
 
 
 def eight(value: Decimal) -> Decimal:
@@ -147,21 +148,20 @@ class Account:
         if p.amount == 0:
             return D(0)
 
-        def safe(mark: Decimal) -> bool:
-            need = contract.maintenance(abs(p.amount) * mark)
-            if p.isolated:
-                return p.isolated_wallet + p.pnl(mark) > need
-            others = [q for q in self.cross() if q.symbol != symbol]
-            equity = self.cross_wallet + p.pnl(mark)
-            for q in others:
+        margin = p.isolated_wallet if p.isolated else self.cross_wallet
+        for q in [] if p.isolated else self.cross():
+            if q.symbol != symbol:
                 other = contracts[q.symbol]
-                equity += q.pnl(other.mark) - other.maintenance(abs(q.amount) * other.mark)
-            return equity > need
+                margin += q.pnl(other.mark) - other.maintenance(abs(q.amount) * other.mark)
+        size = abs(p.amount)
+
+        def safe(mark: Decimal) -> bool:
+            return margin + p.pnl(mark) > contract.maintenance(size * mark)
 
         if p.amount > 0 and safe(D("0.00000001")):
             return D(0)
         low, high = D(0), contract.mark * 2 + abs(self.wallet) / abs(p.amount) + 1
-        for _ in range(90):
+        while high - low > CLOSE_ENOUGH:
             middle = (low + high) / 2
             if safe(middle) == (p.amount < 0):
                 low = middle

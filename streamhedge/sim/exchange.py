@@ -30,6 +30,7 @@ from streamhedge.sim.tapes import Tape
 D = Decimal
 ETHER_PART = D("0.0373")
 """ETHUSDT moves with the tape at this part of the bitcoin price."""
+EIGHT = D("0.00000001")
 MARK_MOST_MS, MARK_LEAST_MS = 1_000, 10
 FUNDING_LATE_MS = (200, 3_000)
 EIGHT_HOURS_MS = 8 * 3_600_000
@@ -50,6 +51,7 @@ class Settings:
     speed: Decimal = D(1)
     seed: int = 7
     funding_every_ms: int = EIGHT_HOURS_MS
+    mark_every_ms: int = MARK_MOST_MS
 
 
 class Exchange:
@@ -79,6 +81,7 @@ class Exchange:
         self.now_ms = start_ms
         self._later: list[tuple[int, int, Callable[[int], None]]] = []
         self._scheduled = 0
+        self._muting = False
         self._next_mark_ms = start_ms
         self._next_slow_mark_ms = start_ms
         self._move(start_ms)
@@ -90,7 +93,8 @@ class Exchange:
     @property
     def mark_every_ms(self) -> int:
         """How often marks go out: faster tapes more often, within bounds."""
-        return min(MARK_MOST_MS, max(MARK_LEAST_MS, int(1_000 / max(self.settings.speed, D("0.001")))))
+        most = self.settings.mark_every_ms
+        return min(most, max(MARK_LEAST_MS, int(most / max(self.settings.speed, D("0.001")))))
 
     def next_ms(self) -> int:
         """Return when something will happen by itself."""
@@ -126,7 +130,7 @@ class Exchange:
         price = self.settings.tape.price_at(int((now_ms - self.start_ms) * self.settings.speed))
         for contract in self.contracts.values():
             part = ETHER_PART if contract.base == "ETH" else D(1)
-            contract.mark = (price * part).quantize(D("0.00000001"))
+            contract.mark = (price * part).quantize(EIGHT)
             contract.index = contract.mark
 
     def _publish_marks(self, now_ms: int) -> None:
@@ -195,6 +199,9 @@ class Exchange:
     # ------------------------------------------------------------ faults that come by themselves
 
     def _happen(self, now_ms: int) -> None:
+        if not self.faults.armed and not self._muting:
+            return
+        self._muting = bool(self.faults.armed)  # once more after the last one, to end what it switched
         for name, action in HAPPENINGS.items():
             value = self.faults.take(name, now_ms)
             if value is not None:

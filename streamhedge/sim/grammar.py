@@ -10,6 +10,8 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from streamhedge.sim.account import eight
 
 if TYPE_CHECKING:
@@ -42,12 +44,25 @@ def eights(value: Decimal) -> str:
 
 def encode(value: object) -> str:
     """Write a message as JSON; RawNumber stands without quotes."""
+    try:
+        return orjson.dumps(value, default=_unquoted, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    except TypeError:
+        return _encode(value)  # a stranger's request id may be an integer of any size
+
+
+def _unquoted(value: object) -> orjson.Fragment:
+    if isinstance(value, RawNumber):
+        return orjson.Fragment(str.__str__(value))
+    raise TypeError(type(value).__name__)
+
+
+def _encode(value: object) -> str:
     if isinstance(value, RawNumber):
         return str.__str__(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{encode(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{json.dumps(key)}:{_encode(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(encode(item) for item in value) + "]"
+        return "[" + ",".join(_encode(item) for item in value) + "]"
     return json.dumps(value)
 
 

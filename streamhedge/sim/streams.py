@@ -99,7 +99,9 @@ class Streams:
 
     def retire(self, now_ms: int) -> None:
         """Cut the connections whose day is over."""
-        self.closing += [c.number for c in self.connections.values() if c.opened_ms <= now_ms - LIFE_MS]
+        for connection in self.connections.values():
+            if connection.opened_ms <= now_ms - LIFE_MS:
+                self.closing.append(connection.number)
 
     def freeze(self, route: str) -> None:
         """Stop writing to the connections of a path, for ever and without a word; new ones are well."""

@@ -514,16 +514,20 @@ class Session:
         ages = {
             symbol: now_ns - max(self.state.marks_ns.get(symbol, 0), current.opened_ns) for symbol in self.state.symbols
         }
-        mute = [symbol for symbol, age_ns in ages.items() if age_ns > PROOF_NS]
+        proof_ns = max(PROOF_NS, self.state.stale_after_ns)  # a slower stream than usual was configured for
+        mute = [symbol for symbol, age_ns in ages.items() if age_ns > proof_ns]
         for symbol in mute:
             if symbol not in self.state.silent:
                 self._note(
                     "silent", Level.WARNING, f"/market {symbol}: no mark price for {ages[symbol] // NS_PER_MS} ms"
                 )
         self.state.silent = [str(symbol) for symbol in mute]
-        if any(age_ns > MARK_SILENT_NS for age_ns in ages.values()):
-            names = ", ".join(mute)
-            self._note("silent", Level.WARNING, f"/market: nothing of {names} for 10 s; opening the stream again")
+        silent_ns = max(MARK_SILENT_NS, 2 * self.state.stale_after_ns)
+        if any(age_ns > silent_ns for age_ns in ages.values()):
+            names, seconds = ", ".join(mute), silent_ns // NS_PER_SECOND
+            self._note(
+                "silent", Level.WARNING, f"/market: nothing of {names} for {seconds} s; opening the stream again"
+            )
             self._commands.append(CloseStream(MARKET, current.number, "silent"))
             link.current = None
             self.state.reconnects += 1

@@ -7,12 +7,13 @@ believed. The first violation stops the world.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
+
+import orjson
 
 from streamhedge.domain.order import Order
 from streamhedge.reactor.state import State
@@ -52,8 +53,11 @@ class Violation(Exception):
     """An invariant does not hold."""
 
     def __init__(self, invariant: str, text: str) -> None:
-        super().__init__(f"{invariant}: {text}")
+        super().__init__(invariant, text)
         self.invariant = invariant
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
 
 
 @dataclass(slots=True)
@@ -119,6 +123,10 @@ class Auditor:
         self._lag_ms = 0
         self._started_ns = 0
         self._status: dict[str, str] = {}
+        self._open: dict[str, None] = {}
+        self._filled = False
+        self.progressed: set[str] = set()
+        """Own orders of which a fill brought the position nearer to where it should be."""
         self._versions: dict[str, int] = {}
         self._told: dict[tuple[str, int], set[Decimal]] = {}
         """Symbol and transaction time (ms) to the amounts that ACCOUNT_UPDATE rows of it named."""
@@ -150,6 +158,7 @@ class Auditor:
         self._versions.clear()
         self._wrong_since.clear()
         self._status = {name: order.status.value for name, order in state.orders.items()}
+        self._open = {name: None for name, status in self._status.items() if status in OPEN}
         self._lag_ms = 0
         self.marks.clear()
         # A latch of the product's own may be lost: to a power loss, or when it died while the ledger refused its rows.
@@ -173,7 +182,7 @@ class Auditor:
         """Read an input before the product does."""
         self.inputs += 1
         if source == "tick":
-            self._lag_ms = json.loads(payload)["lag_ms"]
+            self._lag_ms = orjson.loads(payload)["lag_ms"]
             return
         if source == "market":
             self._heard_market(payload)
@@ -182,14 +191,17 @@ class Auditor:
         reader = getattr(self, f"_heard_{source}", None)
         if reader is not None:
             try:
-                fields = json.loads(payload)
+                fields = orjson.loads(payload)
             except ValueError:
                 self._untrusted("a frame nobody can read")
                 return
             reader(fields)
 
     def _heard_market(self, payload: bytes) -> None:
-        fields = json.loads(payload, parse_float=D)
+        try:
+            fields = orjson.loads(payload)
+        except ValueError:
+            return
         data = fields.get("data", {}) if isinstance(fields, dict) else {}
         if isinstance(data, dict) and data.get("e") == "markPriceUpdate":
             self.marks[data["s"]] = (D(data["p"]), self.schedule.now_ns)
@@ -265,7 +277,7 @@ class Auditor:
         if status is None:
             return fields["sent"] is False
         try:
-            body = json.loads(fields["body"] or "{}")
+            body = orjson.loads(fields["body"] or "{}")
         except (ValueError, TypeError):
             body = {}
         code, text = body.get("code", 0), body.get("msg", "")
@@ -437,7 +449,7 @@ class Auditor:
 
     def asked(self, text: str) -> None:
         """Note when a snapshot was asked."""
-        fields = json.loads(text)
+        fields = orjson.loads(text)
         kind, _, rest = str(fields.get("id")).partition("-")
         if kind == "pos":
             self._asked[rest] = self.schedule.now_ns
@@ -453,6 +465,10 @@ class Auditor:
 
     def venue_moved(self) -> None:
         """Take the venue's new trades into the auditor's own positions."""
+        trades = self.exchange.engine.trades
+        if not trades or trades[-1].trade_id <= self._trade_seen:
+            return
+        self._filled = True
         fresh = []
         for trade in reversed(self.exchange.engine.trades):
             if trade.trade_id <= self._trade_seen:
@@ -474,11 +490,10 @@ class Auditor:
                     self.count("fill after we gave it up")
             if meant is not None:
                 self._own_fill(meant, before, after)
-        for symbol, held in self.positions.items():
-            if held != self.exchange.account.position(symbol).amount:
-                raise Violation("11", f"{symbol}: fills lead to {held}, the venue holds otherwise")
 
     def _own_fill(self, meant: Meant, before: Decimal, after: Decimal) -> None:
+        if meant.symbol == self.hedge.symbol and abs(self.wanted() + after) < abs(self.wanted() + before):
+            self.progressed.add(meant.client_id)
         raced = meant.foreign_before != self.foreign.get(meant.symbol, 0) or meant.unseen
         if before * after < 0 and not raced:
             raise Violation("7", f"{meant.client_id} took the position through zero: {before} → {after}")
@@ -486,11 +501,23 @@ class Auditor:
             raise Violation("7", f"{meant.client_id} was to reduce: {before} → {after}")
 
     def settled(self, pump: Pump) -> None:
-        """Judge the product's state after an input."""
+        """Judge the product's state after an input; all of it every so often, and after every fill."""
         state = pump.reactor.state
+        self._check_open(state)
+        self._check_truth(state)
+        if self.inputs % FULL_EVERY == 0 or self._filled:
+            self._filled = False
+            self.count("full audits")
+            self._audit(state)
+
+    def _audit(self, state: State) -> None:
+        """Judge everything the product remembers."""
+        for symbol, amount in self.positions.items():
+            if amount != self.exchange.account.position(symbol).amount:
+                raise Violation("11", f"{symbol}: fills lead to {amount}, the venue holds otherwise")
         if sum(state.floats.values(), ZERO) != self.float:
             raise Violation("F1", f"the float is {self.float}, the product counts {dict(state.floats)}")
-        self._check_edges(state)
+        self._check_ended(state)
         for held in state.book.positions.values():
             key = f"{held.symbol}|{held.position_side.value}"
             if held.version_ms < self._versions.get(key, 0):
@@ -500,10 +527,13 @@ class Auditor:
             if held.source == "ACCOUNT_UPDATE" and held.quantity not in told:
                 named = ", ".join(map(str, told)) or "nothing"
                 raise Violation("1", f"{key}: the book took {held.quantity} of an update that said {named}")
-        self._check_truth(state)
 
-    def _check_edges(self, state: State) -> None:
-        for name in [*state.open_ids, *[n for n, s in self._status.items() if s in OPEN and n not in state.open_ids]]:
+    def _check_open(self, state: State) -> None:
+        """Follow every order that is open now or was after the last input."""
+        if not state.open_ids and not self._open:
+            return
+        known = set(state.open_ids)
+        for name in [*state.open_ids, *[name for name in self._open if name not in known]]:
             order = state.orders.get(name)  # type: ignore[call-overload]
             if order is None:
                 raise Violation("10", f"{name} was open and is forgotten")
@@ -511,12 +541,19 @@ class Auditor:
             if was == now:
                 continue
             self._status[name] = now
+            if now in OPEN:
+                self._open[name] = None
+            else:
+                self._open.pop(name, None)
             if was is None:
                 continue
             self.count(f"{was}>{now}")
             if now not in EDGES[was]:
                 raise Violation("10", f"{name}: {was} → {now}")
             self._check_end(name, now)
+
+    def _check_ended(self, state: State) -> None:
+        """Hold what has ended to its end; only ghosts leave it."""
         for name in [n for n, s in self._status.items() if s not in OPEN]:
             order = state.orders.get(name)  # type: ignore[call-overload]
             if order is None:
@@ -575,11 +612,23 @@ class Auditor:
         """Return (naked exposure, what may stay) in quote units, by the auditor's own books."""
         symbol = self.hedge.symbol
         mark = self.exchange.contracts[symbol].mark
-        wanted = max(
-            ZERO, min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
-        )
         held = self.exchange.account.position(symbol).amount
-        return abs(wanted + held) * mark, max(self.hedge.band + STEP * mark, D(51))
+        return abs(self.wanted() + held) * mark, max(self.hedge.band + STEP * mark, D(51))
+
+    def wanted(self) -> Decimal:
+        """Return the short that should be held, base units."""
+        hedge, limits = self.hedge, self.limits
+        return max(ZERO, min(hedge.ratio * self.float, limits.max_short_ratio * self.float, hedge.max_short))
+
+    def decided_since(self, since_ns: int) -> bool:
+        """Tell whether anything was decided since a moment."""
+        return any(meant.decided_ns >= since_ns for meant in self.meant.values())
+
+    def futile(self, since_ns: int) -> list[str]:
+        """Return the intents since a moment that did not bring the position nearer to where it should be."""
+        return [
+            m.client_id for m in self.meant.values() if m.decided_ns >= since_ns and m.client_id not in self.progressed
+        ]
 
     def books_agree(self, rows: list[Order]) -> None:
         """Hold the ledger's fills against the venue's, order by order."""
@@ -596,4 +645,5 @@ class Auditor:
                 raise Violation("11", f"{name} cost {self.fees.get(name)}, the ledger says {row.commission}")
 
 
+FULL_EVERY = 50
 OPEN = ("PLANNED", "SENT", "WORKING", "IN_DOUBT")

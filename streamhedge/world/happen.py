@@ -176,6 +176,10 @@ def _ledger_fails(world: World, kind: str, value: str) -> None:
     world.ledger.fail(int(value))
 
 
+def _commit_fails(world: World, kind: str, value: str) -> None:
+    world.ledger.refusing_intents = int(value)
+
+
 def _journal_fails(world: World, kind: str, value: str) -> None:
     if world.process is not None:
         world.process.journal.failing = 1
@@ -196,5 +200,5 @@ APPLY: dict[str, Apply] = {
     **{"again": _again, "rival": _rival, "transfer": _transfer, "leverage": _leverage, "net-down": _net_down},
     **{"frames-again": _frames_again},
     **{"contract": _contract, "brackets": _brackets, "stop": _stop, "stall": _stall},
-    **{"ledger-fails": _ledger_fails, "journal-fails": _journal_fails},
+    **{"commit-fails": _commit_fails, "ledger-fails": _ledger_fails, "journal-fails": _journal_fails},
 }

@@ -24,9 +24,14 @@ from streamhedge.world.hands import VirtualHands
 from streamhedge.world.wire import Wire
 
 TICK_NS = 100 * NS_PER_MS
-QUIET_TICK_NS = 2_500 * NS_PER_MS
+SLOW_TICK_NS = 1_000 * NS_PER_MS
+QUIET_TICK_NS = 7_500 * NS_PER_MS
 GAP_NS = 2_000 * NS_PER_MS
 """A tick so much too late means a suspend, as in the live machine."""
+
+
+TIME = ("tick", "market")
+"""Inputs that tell of time and prices alone."""
 
 
 class Killed(BaseException):
@@ -65,6 +70,7 @@ class Process:
         self.alive = True
         self.kill_at = ""
         self.suspended = False
+        self.heard_ns = wire.schedule.now_ns
         self._waiting: list[tuple[str, bytes]] = []
         self._schedule = wire.schedule
         self._heard, self._settled, self._died, self._failed = heard, settled, died, failed
@@ -110,6 +116,8 @@ class Process:
         if self.suspended:
             self._waiting.append((source, payload))
             return
+        if source not in TIME:
+            self.heard_ns = self._schedule.now_ns
         self._heard(source, payload)
         try:
             self.pump.feed(source, self._schedule.now_ns, payload)

@@ -30,9 +30,11 @@ class Schedule:
         """Plan something for a while from now."""
         self.at(self.now_ns + delay_ns, action)
 
-    def run_until(self, until_ns: int) -> None:
-        """Let everything happen that is planned before a moment, and move the clock there."""
-        while self._later and self._later[0][0] < until_ns:
-            self.now_ns, _, action = heapq.heappop(self._later)
-            action()
-        self.now_ns = max(self.now_ns, until_ns)
+    def step(self, until_ns: int) -> bool:
+        """Let the next thing happen that is planned before a moment; False when none is, with the clock moved there."""
+        if not self._later or self._later[0][0] >= until_ns:
+            self.now_ns = max(self.now_ns, until_ns)
+            return False
+        self.now_ns, _, action = heapq.heappop(self._later)
+        action()
+        return True

@@ -42,6 +42,7 @@ class Options:
     external_trades_per_minute: int
     close_flattens: bool
     keep: bool
+    mark_every_ms: int = 1_000
 
     def policy(self) -> Policy:
         """Return the product's configuration of this world."""
@@ -87,7 +88,7 @@ class Options:
             price_collar_urgent=None,
             external_trades_per_minute=self.external_trades_per_minute,
             repeated_same_side_fills=3,
-            stale_after_ms=3_000,
+            stale_after_ms=max(3_000, 5 * self.mark_every_ms // 2),
             receive_lag_ms=250,
             request_timeout_ms=10_000,
             recv_window_ms=2_000,
@@ -217,10 +218,17 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "stop": (2, _between(300, 12_000)),
     "stall": (2, _between(20, 600)),
     "ledger-fails": (1, _between(1, 5)),
+    "commit-fails": (1, _between(1, 2)),
     "journal-fails": (1, _of("1")),
 }
 """Kind to (how often beside the others, how its value is drawn)."""
 ALWAYS = ("buy", "sell")
+HOUR_MS = 3_600_000
+LONG_MS = 6 * HOUR_MS
+FIRST_MS = 3_000
+MARKS_MS = (1_000, 3_000, 5_000, 10_000, 30_000, 60_000)
+ENOUGH = 640
+"""Happenings in six hours, and the most in a shorter world."""
 
 
 def draw(seed: int, length_ms: int) -> Case:
@@ -248,21 +256,44 @@ def draw(seed: int, length_ms: int) -> Case:
         leverage=2 if isolated else 3,
         external_trades_per_minute=chance.choice((1, 3, 100)),
         close_flattens=chance.randrange(4) == 0,
-        keep=seed % 4 == 0,
+        keep=chance.randrange(8) == 0,
+        mark_every_ms=chance.choice(MARKS_MS if length_ms >= HOUR_MS else MARKS_MS[:3]),
     )
     return Case(options, _happenings(chance, options))
 
 
 def _happenings(chance: random.Random, options: Options) -> list[Happening]:
+    """Draw what happens: without a break in a short world, in clusters with long quiet between them in a long one."""
     weights = [KINDS[kind][0] for kind in options.kinds]
-    at_ms, found = 3_000, list[Happening]()
-    while True:
+    most = ENOUGH * max(1, options.length_ms // LONG_MS)
+    gaps, spent_ms, starts = list[int](), FIRST_MS, list[int]()
+    left = 0
+    while len(gaps) < most:
         # Now and then several things at once: that is where the bugs live.
-        at_ms += chance.choice((1, 5, 50, 300)) if chance.randrange(3) == 0 else chance.randint(1, 2 * options.pause_ms)
-        if at_ms >= options.length_ms:
-            return found
+        gap = chance.choice((1, 5, 50, 300)) if chance.randrange(3) == 0 else chance.randint(1, 2 * options.pause_ms)
+        if spent_ms + gap >= options.length_ms:
+            break
+        if left == 0:
+            left = chance.choice((3, 8, 20, 60))
+            starts.append(len(gaps))
+        left -= 1
+        gaps.append(gap)
+        spent_ms += gap
+    quiet_ms = options.length_ms - spent_ms if len(gaps) == most else 0
+    for start, share in zip(starts, _shares(chance, quiet_ms, len(starts)), strict=True):
+        gaps[start] += share
+    at_ms, found = FIRST_MS, list[Happening]()
+    for gap in gaps:
+        at_ms += gap
         (kind,) = chance.choices(options.kinds, weights)
         found.append(Happening(at_ms, kind, KINDS[kind][1](chance)))
+    return found
+
+
+def _shares(chance: random.Random, whole: int, count: int) -> list[int]:
+    """Return ``count`` random parts of a whole, the last of more that are cut off staying free."""
+    cuts = sorted(chance.randint(0, whole) for _ in range(count))
+    return [after - before for before, after in zip([0, *cuts], cuts, strict=False)]
 
 
 def without(case: Case, kinds: tuple[str, ...]) -> Case:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from streamhedge.world.world import Outcome, Recover, World
 
 RUNS_MOST = 200
+EVENTS_MOST = 500_000
+"""Inputs that shrinking may cost: some minutes."""
 
 
 def shrink(outcome: Outcome, recover: Recover, *, tell: Callable[[int], None] = lambda left: None) -> Outcome:
@@ -21,14 +23,15 @@ def shrink(outcome: Outcome, recover: Recover, *, tell: Callable[[int], None] = 
         tell: Told how many happenings are left, each time it is fewer.
     """
     assert outcome.violation is not None, "only what fails can shrink"
-    wanted, best, runs = outcome.violation.invariant, _cut(outcome), 0
+    wanted, best, runs, events = outcome.violation.invariant, _cut(outcome), 0, 0
     size = max(1, len(best.case.happenings) // 2)
-    while runs < RUNS_MOST:
+    while runs < RUNS_MOST and events < EVENTS_MOST:
         start, shrunk = 0, False
-        while start < len(best.case.happenings) and runs < RUNS_MOST:
+        while start < len(best.case.happenings) and runs < RUNS_MOST and events < EVENTS_MOST:
             kept = [index for index in range(len(best.case.happenings)) if not start <= index < start + size]
             found = World(best.case.only(kept), recover).run()
             runs += 1
+            events += found.events
             if found.violation is not None and found.violation.invariant == wanted:
                 best, shrunk = found, True
                 tell(len(kept))

@@ -30,7 +30,7 @@ from streamhedge.wire.signing import signer_of
 from streamhedge.world.auditor import Auditor, Violation
 from streamhedge.world.disk import VirtualLedger
 from streamhedge.world.happen import APPLY
-from streamhedge.world.process import QUIET_TICK_NS, TICK_NS, Process
+from streamhedge.world.process import QUIET_TICK_NS, SLOW_TICK_NS, TICK_NS, Process
 from streamhedge.world.schedule import Schedule
 from streamhedge.world.script import BTCUSDT, Case, Happening
 from streamhedge.world.tape import MovedTape
@@ -50,7 +50,9 @@ PATIENCE_NS = 300 * S
 STEADY_NS = 30 * S
 NEWS_NS = 5 * S
 """How long the news of the healing (margin, a contract that trades again) takes at most to be acted on."""
-MARK_NS = 1_000 * MS
+BEAT_NS = 1_000 * MS
+BUSY_NS = 1 * S
+"""How long a happening keeps the clock from jumping, whatever comes of it."""
 
 
 class Recover(Protocol):
@@ -71,6 +73,9 @@ class Outcome:
     fired: dict[str, int]
     trail: list[str]
     lines: list[Line] = field(default_factory=list)
+    found: str = ""
+    """The violation as it was found, before this world was made small."""
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class World:
@@ -84,13 +89,14 @@ class World:
         self.schedule = Schedule(START_MS * MS)
         self.chance = random.Random(f"process-{options.seed}")
         length_ms = options.length_ms + (PATIENCE_NS + STEADY_NS) // MS + 60_000
-        self.tape = MovedTape(options.seed, length_ms, options.step_millionths)
+        self.tape = MovedTape(options.seed, length_ms, options.step_millionths, options.mark_every_ms)
         settings = Settings(
             self.tape,
             Keys(API_KEY, API_SECRET),
             wallet=D(options.wallet),
             seed=options.seed,
             funding_every_ms=options.funding_every_ms,
+            mark_every_ms=options.mark_every_ms,
         )
         self.exchange = Exchange(settings, START_MS)
         self.auditor = Auditor(self.exchange, self.schedule, self.policy, INSTANCE)
@@ -186,7 +192,11 @@ class World:
             return
         if not process.suspended:
             process.tick(0)
-        self.schedule.after(QUIET_TICK_NS if self.quiet else TICK_NS, lambda: self._tick(process))
+        if self.quiet:
+            wait_ns = QUIET_TICK_NS
+        else:  # the longer nothing but time passes, the fewer ticks tell it
+            wait_ns = max(TICK_NS, min((self.schedule.now_ns - process.heard_ns) // 4, SLOW_TICK_NS))
+        self.schedule.after(wait_ns, lambda: self._tick(process))
 
     @property
     def quiet(self) -> bool:
@@ -347,23 +357,22 @@ class World:
 
     def _play(self, until_ns: int) -> bool:
         """Let time pass; False when an invariant broke."""
-        while self.schedule.now_ns < until_ns and self._violation is None:
-            self.schedule.run_until(min(until_ns, self.schedule.now_ns + 50 * MS))
+        while self._violation is None and self.schedule.step(until_ns):
+            pass
         return self._violation is None
 
     def _beat(self) -> None:
-        """Let the exchange's own time pass: each second, when something of its own is due, rarely in quiet times."""
+        """Let the exchange's own time pass: when something of its own is due, each second while something is under way."""
         self.wire.beat()
         self._judge(self.auditor.venue_moved)
-        wait_ns = (
-            QUIET_TICK_NS if self.quiet else max(MS, min(self.exchange.next_ms() * MS - self.schedule.now_ns, MARK_NS))
-        )
-        self.schedule.after(wait_ns, self._beat)
+        most_ns = QUIET_TICK_NS if self.quiet else BEAT_NS
+        wait_ns = self.exchange.next_ms() * MS - self.schedule.now_ns
+        self.schedule.after(max(MS, min(wait_ns, most_ns)), self._beat)
 
     def _happen(self, happening: Happening) -> None:
         if self.healing or self._violation is not None:
             return
-        self.busy_until_ns = self.schedule.now_ns + 3 * S
+        self.busy_until_ns = max(self.busy_until_ns, self.schedule.now_ns + BUSY_NS)
         self.auditor.note(f"*** {happening.kind} {happening.value}")
         self.auditor.count(f"happened {happening.kind}")
         self.auditor.fault_seen()
@@ -389,7 +398,7 @@ class World:
         self.wire.armed.clear()
         self.wire.repeating = 0
         self.wire.refusing_until_ns = 0
-        self.ledger.failing = 0
+        self.ledger.failing = self.ledger.refusing_intents = 0
         for symbol in self.exchange.contracts:
             if self.exchange.contracts[symbol].status != "TRADING":
                 self.exchange.change_contract(symbol, self.schedule.now_ms, status="TRADING")
@@ -423,14 +432,14 @@ class World:
         took_ms = (self.schedule.now_ns - healed_ns) // MS
         self.auditor.note(f"converged after {took_ms} ms")
         self.auditor.count(f"converged within {2 ** max(0, (took_ms // 1000)).bit_length()} s")
-        decided = sum(times for what, times in self.auditor.reached.items() if what.endswith((" raises", " reduces")))
-        steady_ns = self.schedule.now_ns + STEADY_NS
-        if not self._play(steady_ns):
+        steady_ns = self.schedule.now_ns
+        if not self._play(steady_ns + STEADY_NS):
             return
-        after = sum(times for what, times in self.auditor.reached.items() if what.endswith((" raises", " reduces")))
-        if after - decided > 3:
-            raise Violation("23", f"{after - decided} intents in {STEADY_NS // S} s in which nothing happened")
-        if (wrong := self._unsettled()) is not None and after == decided:
+        futile = self.auditor.futile(steady_ns)
+        if len(futile) > 3:
+            what = f"{len(futile)} intents that lead nowhere in {STEADY_NS // S} s in which nothing happened"
+            raise Violation("23", f"{what}: {', '.join(futile)}")
+        if (wrong := self._unsettled()) is not None and not self.auditor.decided_since(steady_ns):
             raise Violation("20", f"it was in band and no longer is: {wrong}")
         self.auditor.books_agree(self.ledger.intents())
 

@@ -236,7 +236,7 @@ PLANTED: list[tuple[Plant, tuple[str, ...]]] = [
     (a_float_trade_counts_twice, ("F1", "9")),
     (more_is_hedged_than_the_float, ("9",)),
     (orders_under_way_do_not_count, ("3", "9")),
-    (reductions_go_past_the_target, ("8",)),
+    (reductions_go_past_the_target, ("8", "20")),
     (reductions_lose_their_flag_on_the_wire, ("4",)),
     (an_old_mark_is_good_enough, ("12",)),
     (a_second_writer_is_welcome, ("17",)),

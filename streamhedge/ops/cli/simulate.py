@@ -1,10 +1,15 @@
-"""`streamhedge simulate`: seeded worlds, one after the other; a failing one is shrunk and written down."""
+"""`streamhedge simulate`: seeded worlds, one per core at a time; a failing one is shrunk and written down."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +19,7 @@ from streamhedge.ops.cli.options import Common, common_of, example, out, shared
 from streamhedge.ops.exits import FAILURE, OK
 
 if TYPE_CHECKING:
+    from streamhedge.world.script import Case
     from streamhedge.world.world import Outcome
 
 TELL_EVERY_S = 5.0
@@ -21,7 +27,7 @@ TELL_EVERY_S = 5.0
 
 @click.command(
     epilog=example(
-        "streamhedge simulate", "streamhedge simulate --seeds 1..500 --hours 1 --json", "… --case world-7.json"
+        "streamhedge simulate", "streamhedge simulate --seeds 1..2000 --hours 6 --json", "… --case world-7.json"
     )
 )
 @shared
@@ -29,6 +35,7 @@ TELL_EVERY_S = 5.0
 @click.option("--hours", default="0.1", show_default=True, help="Virtual hours of each world before it is healed.")
 @click.option("--case", "case_file", type=click.Path(path_type=Path), help="Run this written world instead.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("."), help="Where failing worlds go.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Worlds at once, one process each.  [default: all cores]")
 @click.option("--keep-going", is_flag=True, help="Go on with the other seeds after a violation.")
 def simulate(**said: Any) -> None:
     """Run the product against the simulated exchange in seeded worlds full of faults; exit 0 when every invariant holds.
@@ -42,15 +49,22 @@ def simulate(**said: Any) -> None:
     common = common_of(said)
     if said["case_file"] is not None:
         try:
-            cases = [Case.of(json.loads(said["case_file"].read_text()))]
+            plays: list[Callable[[], Case]] = [partial(Case.of, json.loads(said["case_file"].read_text()))]
+            plays[0]()
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise click.UsageError(f"--case {said['case_file']}: {error}") from error
     else:
-        length_ms = _milliseconds(said["hours"])
-        cases = [draw(seed, length_ms) for seed in _seeds(said["seeds"])]
+        length_ms, seeds = _milliseconds(said["hours"]), _seeds(said["seeds"])
+        plays = [partial(draw, seed, length_ms) for seed in seeds]
     for name, what in EXCUSED.items():
         common.detail(f"excused: {name}: {what}")
-    result = _run(common, cases, said["folder"], keep_going=said["keep_going"])
+    total = _Total(common, len(plays), said["folder"])
+    with _played(plays, min(said["jobs"] or os.cpu_count() or 1, len(plays))) as outcomes:
+        for outcome in outcomes:
+            total.add(outcome)
+            if total.violations and not said["keep_going"]:
+                break
+    result = total.result()
     if common.json:
         out(result)
     else:
@@ -61,42 +75,70 @@ def simulate(**said: Any) -> None:
     sys.exit(OK if result["violations"] == 0 else FAILURE)
 
 
-def _run(common: Common, cases: list[Any], folder: Path, *, keep_going: bool) -> dict[str, Any]:
-    from streamhedge.live.recovery import recovered
-    from streamhedge.world.world import World
-
-    start = told = time.perf_counter()
-    worlds = events = virtual_ms = violations = 0
-    fired: dict[str, int] = {}
-    for case in cases:
-        outcome = World(case, recovered).run()
-        worlds += 1
-        events += outcome.events
-        virtual_ms += outcome.virtual_ms
-        for name, times in outcome.fired.items():
-            fired[name] = fired.get(name, 0) + times
-        if outcome.violation is not None:
-            violations += 1
-            _tell_violation(common, outcome, folder)
-            if not keep_going:
-                break
-        if time.perf_counter() - told > TELL_EVERY_S:
-            told = time.perf_counter()
-            common.say(f"{worlds} of {len(cases)} worlds, {events} events, {violations} violations")
-    return {
-        **{"worlds": worlds, "hours": round(virtual_ms / 3_600_000, 3), "events": events, "violations": violations},
-        **{"fired": dict(sorted(fired.items())), "seconds": round(time.perf_counter() - start, 2)},
-    }
+@contextlib.contextmanager
+def _played(plays: list[Callable[[], Case]], jobs: int) -> Iterator[Iterator[Outcome]]:
+    """Yield what became of the cases, in their order, played by so many processes at once."""
+    if jobs == 1:
+        yield map(_play, plays)
+        return
+    # A fork shares what is loaded, and plays the very same code as this process would.
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        yield pool.imap(_play, plays)
 
 
-def _tell_violation(common: Common, outcome: Outcome, folder: Path) -> None:
+def _play(play: Callable[[], Case]) -> Outcome:
+    """Play one world; one that fails is made as small as it fails, here, while the others go on."""
     from streamhedge.live.recovery import recovered
     from streamhedge.world.shrink import shrink
+    from streamhedge.world.world import World
 
-    seed = outcome.case.options.seed
-    click.echo(f"seed {seed} breaks invariant {outcome.violation}", err=True)
-    click.echo(f"options: {json.dumps(outcome.case.json()['options'])}", err=True)
-    small = shrink(outcome, recovered, tell=lambda left: common.detail(f"{left} happenings left"))
+    case = play()
+    outcome = World(case, recovered).run()
+    if outcome.violation is None:
+        outcome.lines = []
+        return outcome
+    found = str(outcome.violation)
+    small = shrink(outcome, recovered)
+    small.found, small.options = found, case.json()["options"]
+    return small
+
+
+class _Total:
+    """What all worlds so far came to."""
+
+    def __init__(self, common: Common, many: int, folder: Path) -> None:
+        self._common, self._many, self._folder = common, many, folder
+        self._start = self._told = time.perf_counter()
+        self._worlds = self._events = self._virtual_ms = self.violations = 0
+        self._fired: dict[str, int] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one world, and tell of it when it failed."""
+        self._worlds += 1
+        self._events += outcome.events
+        self._virtual_ms += outcome.virtual_ms
+        for name, times in outcome.fired.items():
+            self._fired[name] = self._fired.get(name, 0) + times
+        if outcome.violation is not None:
+            self.violations += 1
+            _tell_violation(outcome, self._folder)
+        if time.perf_counter() - self._told > TELL_EVERY_S:
+            self._told = time.perf_counter()
+            worlds = f"{self._worlds} of {self._many} worlds"
+            self._common.say(f"{worlds}, {self._events} events, {self.violations} violations")
+
+    def result(self) -> dict[str, Any]:
+        """Return the figures."""
+        hours = round(self._virtual_ms / 3_600_000, 3)
+        return {
+            **{"worlds": self._worlds, "hours": hours, "events": self._events, "violations": self.violations},
+            **{"fired": dict(sorted(self._fired.items())), "seconds": round(time.perf_counter() - self._start, 2)},
+        }
+
+
+def _tell_violation(small: Outcome, folder: Path) -> None:
+    click.echo(f"seed {small.case.options.seed} breaks invariant {small.found}", err=True)
+    click.echo(f"options: {json.dumps(small.options)}", err=True)
     click.echo(f"the last {len(small.trail)} events of the smallest world that breaks it:", err=True)
     for row in small.trail:
         click.echo(f"  {row}", err=True)
