@@ -178,6 +178,11 @@ class Words:
                 f"the book is {core.state.book_status.value} ({core.state.book_reason}): a halt is lifted on a book that is "
                 "LIVE only; nothing was changed"
             )
+        if kind is VerbKind.RESUME and core.state.halted is not None and not self._hedger.pump.recording:
+            raise CommandError(
+                f"nothing is recorded any more ({core.state.halted}): free or repair the disk and restart, then resume; "
+                "nothing was changed"
+            )
         return await self._hedger.verb(kind, symbol=_symbol(request), reason=_reason(request), uid=uid)
 
     async def _flatten(self, request: Request, uid: int) -> Request:

@@ -199,6 +199,11 @@ class Pump:
         if self._hands is not None:
             self._hands.perform(command, 0)
 
+    @property
+    def recording(self) -> bool:
+        """False without a recording, or since it could not be written; it does not begin again in this run."""
+        return self._journal is not None
+
     # ------------------------------------------------------------ rows that no order waits for
 
     @property

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -136,13 +137,27 @@ async def test_a_full_disk_halts_and_sends_nothing_more() -> None:
             halted = [line["text"] for line in lines(program) if line["code"] == "halted"]
             assert "recording" in halted[0] and "disk" in halted[0], halted
             assert "Traceback" not in ended.err, ended.err[-3000:]
-            assert held(await venue.truth()) == {"BTCUSDT": Decimal(-10)}
-        async with exchange(folder, "--tape", "calm", "--api-key", venue.key, "--api-secret", venue.secret) as again:
-            # The latch outlives the process when the ledger could still be written.
-            after = Account(folder, again)
-            async with after.run():
-                status = await until("a status", after.status)
-                assert status["trading_state"] in ("HALTED", "ACTIVE")
+            # The latch outlives the process; with space again, and a person's word, it hedges on.
+            async with account.run("--json") as program:
+                status = await until("live", _live(account))
+                assert status["trading_state"] == "HALTED", status
+                assert "recording" in status["trading_reasons"][0] and "disk" in status["trading_reasons"][0], status
+                assert (await venue.truth())["wire_posts"] == posts, "HALTED sends nothing"
+                assert (await account.command("resume", "--reason", "there is space again")).code == 0
+                await until("hedged", account.hedged)
+                trade = await account.trade("sell", "0.5", name="full")
+                assert trade.code == 0 and trade.json()["duplicate"], "booked then, hedged now"
+                assert held(await venue.truth()) == {"BTCUSDT": Decimal("-9.5")}
+                ended = await program.stopped()
+            assert (ended.code, ended.json()["pass"]) == (0, True), ended.json()["reason"]
+
+
+def _live(account: Account) -> Callable[[], Awaitable[dict[str, Any] | None]]:
+    async def found() -> dict[str, Any] | None:
+        status = await account.status()
+        return status if status is not None and status["book_status"] == "LIVE" else None
+
+    return found
 
 
 DRIVER = """
