@@ -124,19 +124,18 @@ def float_trades(account: Account) -> list[FloatTrade]:
         return ledger.float_trades()
 
 
-def spread(seconds: Sequence[float], limit_s: float) -> dict[str, float]:
-    """Return how many, p50, p99, the most, and what p99 is held to; percentiles by nearest rank."""
+def spread(seconds: Sequence[float], limit_s: float | None = None) -> dict[str, float]:
+    """Return how many, p50, p99, the most, and what p99 is held to, if anything; percentiles by nearest rank."""
     ordered = sorted(seconds)
 
     def at(percent: int) -> float:
         return round(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)], 3) if ordered else 0.0
 
-    return {"n": len(ordered), "p50": at(50), "p99": at(99), "max": at(100), "limit": limit_s}
+    found = {"n": len(ordered), "p50": at(50), "p99": at(99), "max": at(100)}
+    return found if limit_s is None else {**found, "limit": limit_s}
 
 
 def row_of(name: str, figures: dict[str, float]) -> str:
     """Return a line of a table."""
-    return (
-        f"  {name:<22} {figures['n']:>4}   p50 {figures['p50']:.3f}   p99 {figures['p99']:.3f}   max {figures['max']:.3f}   "
-        f"limit {figures['limit']:.1f}"
-    )
+    limit = f"   limit {figures['limit']:.1f}" if "limit" in figures else ""
+    return f"  {name:<22} {figures['n']:>4}   p50 {figures['p50']:.3f}   p99 {figures['p99']:.3f}   max {figures['max']:.3f}{limit}"

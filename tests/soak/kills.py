@@ -76,5 +76,6 @@ def table(found: dict[str, Any]) -> str:
         f"stale lock, socket {found['stale_lock_and_socket']} times in the way of a start",
         "cold start to in band, seconds",
         *(row_of(name, row) for name, row in found["cold_start_s"].items()),
+        row_of("until our code runs", found["loading_s"]),
     ]
     return "\n".join(rows)
