@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 import orjson
 
-from streamhedge.domain.values import decimal_from
+from streamhedge.domain.values import finite_from
 
+CONTAINERS: dict[Any, type] = {list: list, tuple: list, dict: dict}
+SCALARS = (int, str, bool)
 _T = TypeVar("_T")
 
 
@@ -40,13 +42,18 @@ def to_plain(value: object) -> Any:
 
 
 def from_plain(kind: Any, data: Any) -> Any:
-    """Return the value of type ``kind`` that ``to_plain`` wrote as ``data``."""
+    """Return the value of type ``kind`` that ``to_plain`` wrote as ``data``.
+
+    Raises:
+        ValueError, TypeError, KeyError: it did not write this.
+    """
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         if data is None:
             return None
         (inner,) = [option for option in typing.get_args(kind) if option is not type(None)]
         return from_plain(inner, data)
+    _expect(data, CONTAINERS.get(origin))
     if origin is tuple:
         parts = typing.get_args(kind)
         if len(parts) == 2 and parts[1] is Ellipsis:
@@ -60,13 +67,22 @@ def from_plain(kind: Any, data: Any) -> Any:
         return {_from_key(key_kind, key): from_plain(item_kind, item) for key, item in data.items()}
     kind = getattr(kind, "__supertype__", kind)
     if kind is Decimal:
-        return decimal_from(data)
+        return finite_from(data)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(data)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        _expect(data, dict)
         hints = _hints(kind)
         return kind(**{name: from_plain(hints[name], item) for name, item in data.items()})
+    if kind in SCALARS:
+        _expect(data, kind)
     return data
+
+
+def _expect(data: object, kind: Any) -> None:
+    """Refuse another JSON type than the one that was written; True is no integer."""
+    if kind is not None and type(data) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {type(data).__name__}")
 
 
 def digest(value: object) -> str:

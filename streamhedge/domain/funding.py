@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from streamhedge.domain.values import decimal_from, divide, exact
+from streamhedge.domain.values import divide, exact, finite_from
 
 HOUR_MS = 3_600_000
 USUAL_HOURS = (1, 4, 8)
@@ -35,7 +35,7 @@ def funding_payment(
         ValueError: a malformed number.
     """
     with exact():
-        return -decimal_from(position_amount) * decimal_from(mark_price) * decimal_from(funding_rate)
+        return -finite_from(position_amount) * finite_from(mark_price) * finite_from(funding_rate)
 
 
 def annualised(*, funding_rate: Decimal | str, interval_ms: int) -> Decimal:
@@ -51,7 +51,7 @@ def annualised(*, funding_rate: Decimal | str, interval_ms: int) -> Decimal:
     if interval_ms <= 0:
         raise ValueError(f"a funding interval is above zero, got {interval_ms} ms")
     with exact():
-        return divide(decimal_from(funding_rate) * DAYS_PER_YEAR * 24 * HOUR_MS, Decimal(interval_ms))
+        return divide(finite_from(funding_rate) * DAYS_PER_YEAR * 24 * HOUR_MS, Decimal(interval_ms))
 
 
 def infer_interval_ms(*, known_ms: int, previous_ms: int, next_ms: int, event_time_ms: int) -> int:

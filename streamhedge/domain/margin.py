@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from streamhedge.domain.instrument import MarginBracket
-from streamhedge.domain.values import ONE, ZERO, decimal_from, divide, exact
+from streamhedge.domain.values import ONE, ZERO, divide, exact, finite_from
 
 ASSUMING_PRICE = Decimal("1.0015")
 """Initial margin of a short is charged on 0.15 % above the price (BINANCE_USDM §6.1, likely)."""
@@ -36,7 +36,7 @@ def maintenance_margin(*, notional: Number, brackets: Sequence[MarginBracket]) -
         ValueError: a negative or malformed notional, or an empty table.
     """
     with exact():
-        value = decimal_from(notional)
+        value = finite_from(notional)
         if value < 0 or not brackets:
             raise ValueError(f"maintenance margin needs a notional >= 0 and brackets, got {value} and {len(brackets)}")
         return _maintenance(value, brackets)
@@ -84,17 +84,15 @@ def liquidation_price(
         ValueError: a malformed number or an empty table.
     """
     with exact():
-        amount = decimal_from(position_amount)
-        opposite = decimal_from(opposite_amount)
-        entry = decimal_from(entry_price)
+        amount = finite_from(position_amount)
+        opposite = finite_from(opposite_amount)
+        entry = finite_from(entry_price)
         if not brackets:
             raise ValueError("a liquidation price needs the symbol's brackets")
         if amount == 0:
             return None
-        fixed = (
-            decimal_from(wallet_balance) - decimal_from(other_maintenance_margin) + decimal_from(other_unrealized_pnl)
-        )
-        cost = amount * entry + opposite * decimal_from(opposite_entry_price)
+        fixed = finite_from(wallet_balance) - finite_from(other_maintenance_margin) + finite_from(other_unrealized_pnl)
+        cost = amount * entry + opposite * finite_from(opposite_entry_price)
         return _crossing(amount, opposite, fixed - cost, brackets)
 
 

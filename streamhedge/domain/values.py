@@ -63,11 +63,23 @@ def decimal_from(text: str | int | Decimal) -> Decimal:
     """
     if isinstance(text, str) and not (text.isascii() and _NUMERIC.issuperset(text)):
         raise ValueError(f"not a number: {text!r}")
+    value = finite_from(text)
+    if value.adjusted() > 20 or (value.adjusted() < -20 and value != 0):
+        raise ValueError(f"number out of range: {text!r}")
+    return value
+
+
+def finite_from(text: str | int | Decimal) -> Decimal:
+    """Return a figure of our own as a Decimal, however large: what is computed may leave the range of what is said.
+
+    Raises:
+        ValueError: not a number, or not finite.
+    """
     try:
         value = CONTEXT.create_decimal(text)
     except (decimal.InvalidOperation, decimal.FloatOperation, decimal.Overflow, TypeError) as error:
         raise ValueError(f"not a number: {text!r}") from error
-    if not value.is_finite() or value.adjusted() > 20 or (value.adjusted() < -20 and value != 0):
+    if not value.is_finite():
         raise ValueError(f"number out of range: {text!r}")
     return value
 

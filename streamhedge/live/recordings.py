@@ -22,7 +22,10 @@ def segments(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        found += _inside(path) if path.is_dir() else [path]
+        try:
+            found += _inside(path) if path.is_dir() else [path]
+        except OSError as error:
+            raise StoreError(f"{str(path)[:200]}: {error.strerror}; name *.rec files or their folder") from error
     if not found:
         raise StoreError(f"no recording in {', '.join(str(path) for path in paths)}; name *.rec files or their folder")
     return found

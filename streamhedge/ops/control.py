@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from streamhedge.errors import NotRunning, StreamhedgeError
-from streamhedge.ops.exits import exit_of
+from streamhedge.ops.exits import FAILURE, exit_of
 from streamhedge.store.lock import lock_folder
 
 LINE_MOST = 64 * 1024
@@ -111,6 +111,11 @@ async def _answer(line: bytes, uid: int, handler: Handler) -> bytes:
         return orjson.dumps(await handler(request, uid))
     except StreamhedgeError as error:
         return orjson.dumps({"error": str(error), "exit": exit_of(error)})
+    except Exception as error:
+        # A fault of ours: whoever asks hears of it, the loop's handler tells the log, and the others are served on.
+        asyncio.get_running_loop().call_exception_handler({"message": "a control request failed", "exception": error})
+        said = f"the request failed ({type(error).__name__}); whether it acted shows in `streamhedge status`"
+        return orjson.dumps({"error": said, "exit": FAILURE})
 
 
 def ask(name: str, request: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:

@@ -28,6 +28,9 @@ UNSAFE = {
 }
 """Characters that steer a terminal or turn the reading direction; what the venue or a person said never brings them."""
 
+JSON_UNSAFE = {code: f"\\u{code:04x}" for code in UNSAFE if code >= 127}
+"""The same within JSON, as its own escapes: the value stays what it is. Below 32 the encoder has done it."""
+
 
 def inert(text: str) -> str:
     """Return one line of text that can do nothing to a terminal (FAULTS X7)."""
@@ -97,7 +100,8 @@ class Lines:
         moment = datetime.fromtimestamp(recv_ns / 1e9, UTC)
         if self.json:
             fields: dict[str, Any] = {"time": moment.isoformat(timespec="milliseconds"), "level": level.value}
-            return orjson.dumps({**fields, "code": code, "symbol": subject, "text": text, **data}).decode()
+            line = orjson.dumps({**fields, "code": code, "symbol": subject, "text": text, **data}).decode()
+            return line.translate(JSON_UNSAFE)
         line = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} {code:<11} {subject:<9} {text}"
         line = inert(line)
         if self._verbose and data:

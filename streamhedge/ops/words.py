@@ -98,7 +98,7 @@ class Words:
         verb = request.get("verb")
         word = self._words.get(verb) if isinstance(verb, str) else None
         if word is None:
-            raise CommandError(f"unknown verb {verb!r}; known: {', '.join(self._words)}")
+            raise CommandError(f"unknown verb {_named(verb)}; known: {', '.join(self._words)}")
         return await word(request, uid)
 
     # ------------------------------------------------------------ looking
@@ -247,6 +247,11 @@ def flatten_row(view: HedgeView) -> Request:
         "naked_usd_after": f"{naked * view.mark_price:.2f}",
         "trading_state": view.trading_state.value,
     }
+
+
+def _named(value: object) -> str:
+    """Return a value that is no word of ours, short: a bottomless one has no text at all."""
+    return repr(value)[:ID_MOST] if value is None or isinstance(value, str | int) else f"a {type(value).__name__}"
 
 
 def _symbol(request: Request) -> Symbol | None:

@@ -6,6 +6,7 @@ in doubt; an order in doubt closes only by an event with its id, an `order.statu
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from streamhedge.domain.canonical import to_plain
@@ -33,6 +34,7 @@ from streamhedge.reactor.exposure import foreign_fill, is_covered, open_exposure
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
 from streamhedge.rules.view import BookStatus, IntentDraft
 
+NUMBER = re.compile("[0-9]{1,18}")
 DEADLINE_NS = 200 * NS_PER_MS
 """An intent whose first byte has not left by then is void (FAULTS C4)."""
 FIRST_QUERY_NS = 250 * NS_PER_MS
@@ -64,7 +66,7 @@ def client_order_id(instance: str, epoch: int, number: int) -> ClientOrderId:
 def parse_client_order_id(text: str) -> tuple[str, int, int] | None:
     """Return (instance, epoch, sequence) of an id under our prefix, None for any other."""
     parts = text.split("-")
-    if len(parts) != 4 or parts[0] != "sh" or not parts[2].isdigit() or not parts[3].isdigit():
+    if len(parts) != 4 or parts[0] != "sh" or not all(NUMBER.fullmatch(part) for part in parts[2:]):
         return None
     return parts[1], int(parts[2]), int(parts[3])
 

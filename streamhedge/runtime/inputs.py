@@ -42,7 +42,7 @@ from streamhedge.errors import ParseError
 from streamhedge.wire import answers
 from streamhedge.wire.budget import counts_of, limits_of
 from streamhedge.wire.outcomes import classify_order, retry_after_ms
-from streamhedge.wire.streams import decode_market, decode_private
+from streamhedge.wire.streams import decode_market, decode_private, text_of
 
 OPEN_CALLS_MOST = 64
 
@@ -110,15 +110,18 @@ def decode_input(source: str, payload: bytes, calls: Calls, now_ns: int) -> list
     decoder = SOURCES.get(source)
     if decoder is None:
         raise ParseError(f"unknown input source {source!r}")
-    return decoder(payload, calls, now_ns)
+    try:
+        return decoder(payload, calls, now_ns)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ParseError(f"a malformed {source} input of ours: {type(error).__name__} {error}") from error
 
 
 def _market(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
-    return decode_market(payload)
+    return decode_market(payload, now_ms=now_ns // NS_PER_MS)
 
 
 def _private(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
-    return decode_private(payload)
+    return decode_private(payload, now_ms=now_ns // NS_PER_MS)
 
 
 # ---------------------------------------------------------------- WebSocket API
@@ -255,7 +258,7 @@ def _failed(answer: RestAnswer, now_ns: int) -> CallFailed:
     except ValueError:
         fields = {}
     code = fields.get("code", 0) if isinstance(fields, dict) else 0
-    message = str(fields.get("msg", "")) if isinstance(fields, dict) else ""
+    message = text_of(fields.get("msg")) if isinstance(fields, dict) else ""
     return CallFailed(
         what=answer.label,
         status=answer.status or 0,

@@ -42,19 +42,27 @@ class Replayer:
 
         Raises:
             ReplayDiverged: a checkpoint's digest differs.
-            JournalCorrupt: an input stands before any header.
+            JournalCorrupt: an input stands before any header, or is one that the machine cannot take.
         """
         if line.source == "header":
-            self._header(orjson.loads(line.payload))
+            self._header(_fields(line))
         elif line.source == "sum":
-            self._compare(orjson.loads(line.payload))
+            self._compare(_fields(line))
         elif self.pump is None:
             raise JournalCorrupt(f"line {line.number}: an input before any header; a segment starts with its state")
         else:
-            self.pump.feed(line.source, line.recv_ns, line.payload)
+            try:
+                self.pump.feed(line.source, line.recv_ns, line.payload)
+            except Exception as error:
+                raise JournalCorrupt(
+                    f"{line.path}: line {line.number}: the machine cannot take this {line.source} input "
+                    f"({type(error).__name__}: {error}): the run ended here, or somebody edited it"
+                ) from error
             self.events += 1
 
     def _header(self, header: dict[str, Any]) -> None:
+        if not {"seq", "digest", "state"} <= header.keys() or not isinstance(header["state"], dict):
+            raise JournalCorrupt("a header without seq, digest and state: this program did not write it")
         if self.pump is not None and self.pump.seq == header["seq"]:
             # A further segment of the same run: its state must be the one we reached.
             self._check(header["seq"], header["digest"])
@@ -63,7 +71,7 @@ class Replayer:
             raise ReplayDiverged(self.pump.seq, f"a segment that begins at input {header['seq']}", "a gap before it")
         try:
             self.pump = restore(header["state"], observers=(self._observe,))
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise JournalCorrupt(
                 f"the recording's state is not this program's (it was written by streamhedge {header.get('version')}): "
                 f"{type(error).__name__} {error}; replay it with the version that wrote it"
@@ -72,8 +80,8 @@ class Replayer:
 
     def _is_same_run(self, header: dict[str, Any]) -> bool:
         assert self.pump is not None
-        ours, theirs = self.pump.reactor.state, header["state"].get("reactor", {})
-        return (ours.instance, ours.epoch) == (theirs.get("instance"), theirs.get("epoch"))
+        ours, theirs = self.pump.reactor.state, header["state"].get("reactor")
+        return isinstance(theirs, dict) and (ours.instance, ours.epoch) == (theirs.get("instance"), theirs.get("epoch"))
 
     def _observe(self, reaction: Reaction, recv_ns: int) -> None:
         if self.reactions is not None:
@@ -89,6 +97,16 @@ class Replayer:
         actual = self.pump.digest()
         if actual != expected:
             raise ReplayDiverged(seq, expected, actual)
+
+
+def _fields(line: Line) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(line.payload)
+    except ValueError as error:
+        raise JournalCorrupt(f"{line.path}: line {line.number}: a {line.source} that is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise JournalCorrupt(f"{line.path}: line {line.number}: a {line.source} that is no object")
+    return fields
 
 
 def replay_lines(

@@ -228,7 +228,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         if isinstance(value, Mapping):
             found.update(_flat(value, f"{prefix}{key}."))
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
             for index, row in enumerate(value):
                 found.update(_flat(row, f"{prefix}{key}.{row.get('asset', index)}."))
         else:
@@ -255,7 +255,8 @@ def _assign(target: dict[str, Any], word: str, value: str, origins: dict[str, st
     if path[:1] == ["hedge"] and len(path) == 2:
         asset = path[1].upper()
         hedges = target.get("hedge")
-        rows = [row for row in hedges if str(row.get("asset", "")).upper() == asset] if isinstance(hedges, list) else []
+        tables = [row for row in hedges if isinstance(row, dict)] if isinstance(hedges, list) else []
+        rows = [row for row in tables if str(row.get("asset", "")).upper() == asset]
         if not rows:
             raise ConfigError(f"{said}: there is no [[hedge]] for {asset}")
         table, path = rows[0], ["hedge", asset]

@@ -8,6 +8,9 @@ from decimal import Decimal
 from streamhedge.domain.values import CONTEXT, ONE, decimal_from
 
 _QUANTITY = re.compile(r"^\s*([+-]?[0-9][0-9_]*(?:\.[0-9_]+)?)\s*([A-Za-z%]*)\s*$")
+WHOLE_MOST = 10**12
+MILLISECONDS_MOST = 3_650 * 86_400_000
+"""Ten years: no timer of ours runs longer, and in nanoseconds it fits 64 bits."""
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -58,8 +61,8 @@ def whole(value: object) -> int:
         ValueError: a unit, or a fraction.
     """
     number = amount(value, unit="")
-    if number != int(number):
-        raise ValueError(f"expected a whole number, got {value!r}")
+    if number != int(number) or abs(number) > WHOLE_MOST:
+        raise ValueError(f"expected a whole number of at most {WHOLE_MOST}, got {value!r}")
     return int(number)
 
 
@@ -73,6 +76,6 @@ def milliseconds(value: object) -> int:
     if said not in _MILLISECONDS:
         raise ValueError(f"expected a duration like '250ms', '2s', '10m' or '8h', got {value!r}")
     total = CONTEXT.multiply(number, Decimal(_MILLISECONDS[said]))
-    if total < 0 or total != int(total):
-        raise ValueError(f"expected a duration of whole milliseconds, not negative, got {value!r}")
+    if not 0 <= total <= MILLISECONDS_MOST or total != int(total):
+        raise ValueError(f"expected a duration of whole milliseconds, not negative, at most 3650 days, got {value!r}")
     return int(total)

@@ -32,6 +32,8 @@ from streamhedge.errors import JournalCorrupt, StoreError
 
 FORMAT = 1
 LINES_PER_SUM = 1_000
+TIME_MOST_NS = 2**62
+"""Year 2116: timers set from a later moment would not fit 64 bits."""
 SUFFIX = ".rec"
 PACKED = ".zst"
 WRAPPED = b'{"b64":"'
@@ -429,6 +431,8 @@ def _parse(text: bytes, number: int, offset: int, path: Path) -> Line:
     if not recv.isdigit() or not source.isalpha() or not payload:
         raise _corrupt(path, number, offset, "it is no `<recv_ns> <source> <json>`")
     try:
+        if int(recv) >= TIME_MOST_NS:
+            raise ValueError("it came later than any time we know")
         return Line(int(recv), source.decode(), original(payload), number, str(path))
     except ValueError as error:
         raise _corrupt(path, number, offset, str(error)) from error

@@ -61,7 +61,9 @@ CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
 
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+DAMAGED = (sqlite3.Error, OSError, OverflowError, UnicodeDecodeError)
+"""What the library raises on a file that is damaged: its own words about one may quote bytes that are no text."""
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a damaged body may raise."""
 
 
@@ -95,7 +97,7 @@ class Ledger:
             self._reading.execute("PRAGMA query_only=1")
             self._prepare(read_only=read_only)
             marked, self._marked_epoch = _read_mark(self._mark)  # before the count in the file: that one may be growing
-        except (OSError, sqlite3.Error) as error:
+        except DAMAGED as error:
             raise LedgerUnwritable(
                 f"ledger {path} cannot be opened: {error}; nothing was started. Repair the disk or the permissions, or "
                 "restore the file from a backup"
@@ -174,10 +176,10 @@ class Ledger:
             yield connection
             connection.execute("COMMIT")
         except BaseException as error:
-            with suppress(sqlite3.Error):
+            with suppress(*DAMAGED):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if not isinstance(error, (sqlite3.Error, OSError)):
+            if not isinstance(error, DAMAGED):
                 raise
             self._note_fsync(error)
             raise LedgerUnwritable(
@@ -195,7 +197,7 @@ class Ledger:
     def _rows(self, sql: str, *values: object) -> list[Any]:
         try:
             return self._reading.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             raise self._unreadable(str(error)) from error
 
     def _unreadable(self, what: str) -> LedgerUnwritable:
@@ -409,7 +411,7 @@ class Ledger:
         """Return what is wrong with the file; empty when nothing. Reads all of it: for a thread, or another process."""
         try:
             found = [str(row[0]) for row in self._reading.execute("PRAGMA integrity_check")]
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             return [str(error)]
         if found != ["ok"]:
             return found
@@ -456,7 +458,7 @@ class Ledger:
         try:
             with closing(sqlite3.connect(path)) as target:
                 self._reading.backup(target)
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             path.unlink(missing_ok=True)
             raise StoreError(f"backup {path}: {error}; no copy was made") from error
 
@@ -496,7 +498,7 @@ class Ledger:
         try:
             with self._durable_lock:
                 self._durable.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             self._note_fsync(error)
             raise LedgerUnwritable(f"ledger {self.path}: checkpoint: {error}") from error
 

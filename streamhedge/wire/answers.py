@@ -20,20 +20,26 @@ from streamhedge.domain.events import (
 from streamhedge.domain.instrument import Instrument, MarginBracket
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, record
 from streamhedge.errors import ParseError
-from streamhedge.wire.outcomes import STATUS_REPORTS
+from streamhedge.wire.outcomes import STATUS_REPORTS, WAIT_MOST_MS
 from streamhedge.wire.streams import (
+    bracket_of,
     flag,
     isolated_of,
+    leverage_of,
+    name_of,
     number,
     number_or_zero,
     owner_of,
     position_side_of,
+    positive,
     side_of,
+    text_of,
     whole,
     word,
 )
 
 Row = dict[str, Any]
+FUNDING_HOURS_MOST = 24
 DEFAULT_TAKER_FEE = Decimal("0.0005")
 """VIP 0 list rate as published 2026-10-12; used only until commissionRate has answered."""
 
@@ -51,16 +57,12 @@ class WsApiAnswer:
     rate_limits: Any = None
 
 
-EPOCH_MS_LEAST = 10**12
-"""From here on a ``retryAfter`` is a moment (as spot documents it), below it a length."""
-
-
 def decode_ws_api(raw: bytes, *, now_ms: int = 0) -> WsApiAnswer:
     """Return the answer in a frame.
 
     Args:
         raw: The frame.
-        now_ms: Receive time, against which a moment to wait for is measured where the frame has no time of its own.
+        now_ms: When it came, milliseconds since the epoch: a wait may be told as the time of its end.
 
     Raises:
         ParseError: no JSON object with a status.
@@ -70,24 +72,27 @@ def decode_ws_api(raw: bytes, *, now_ms: int = 0) -> WsApiAnswer:
         raise ParseError("WebSocket API frame without a status")
     said = _object(frame.get("error"))
     data = _object(said.get("data"))
-    name, code, wait = frame.get("id"), said.get("code"), data.get("retryAfter")
+    name, code = frame.get("id"), said.get("code")
     return WsApiAnswer(
-        id=None if name is None else str(name),
+        id=None if name is None else text_of(name),
         status=frame["status"],
         result=frame.get("result"),
         code=code if isinstance(code, int) else 0,
-        message=str(said.get("msg") or ""),
-        retry_after_ms=_wait_ms(wait, data.get("serverTime"), now_ms),
+        message=text_of(said.get("msg")),
+        retry_after_ms=_wait_ms(data, now_ms),
         rate_limits=frame.get("rateLimits"),
     )
 
 
-def _wait_ms(wait: object, server_time: object, now_ms: int) -> int | None:
-    if type(wait) is not int or wait < 0:
+def _wait_ms(data: Row, now_ms: int) -> int | None:
+    """Return how long `retryAfter` asks to wait: a time of the venue's clock, else a length; at most the longest ban."""
+    until = data.get("retryAfter")
+    if type(until) is not int or until < 0:
         return None
-    if wait < EPOCH_MS_LEAST:
-        return wait
-    return max(0, wait - (server_time if type(server_time) is int else now_ms))
+    if until > WAIT_MOST_MS:
+        server = data.get("serverTime")
+        until -= server if type(server) is int else now_ms
+    return min(max(0, until), WAIT_MOST_MS)
 
 
 def _object(value: object) -> Row:
@@ -115,7 +120,7 @@ def _position(row: Row) -> SnapshotPosition:
         wallet = number_or_zero(row.get("isolatedWallet"))
         asset = row.get("marginAsset")
         return SnapshotPosition(
-            symbol=Symbol(word(row["symbol"])),
+            symbol=Symbol(name_of(row["symbol"])),
             position_side=position_side_of(row.get("positionSide")),
             quantity=number(row["positionAmt"]),
             entry_price=number(row["entryPrice"]),
@@ -139,7 +144,7 @@ def balances_of(result: object) -> tuple[SnapshotBalance, ...]:
     try:
         return tuple(
             SnapshotBalance(
-                asset=Asset(word(row["asset"])),
+                asset=Asset(name_of(row["asset"])),
                 wallet_balance=number(row["balance"]),
                 cross_wallet_balance=number(row["crossWalletBalance"]),
                 available_balance=number_or_zero(row.get("availableBalance")),
@@ -157,7 +162,7 @@ def order_status_of(client_order_id: ClientOrderId, answer: WsApiAnswer) -> Orde
     result = answer.result
     if answer.status != 200 or not isinstance(result, dict):
         return _status(client_order_id, found=False, inconclusive=not absent, message=answer.message)
-    report = STATUS_REPORTS.get(str(result.get("status")))
+    report = STATUS_REPORTS.get(text_of(result.get("status")))
     if report is None or result.get("clientOrderId") != client_order_id:
         return _status(client_order_id, found=False, inconclusive=True, message="names another order or status")
     try:
@@ -194,7 +199,7 @@ def open_orders_of(body: object) -> OpenOrders:
         return OpenOrders(
             orders=tuple(
                 OpenOrder(
-                    symbol=Symbol(word(row["symbol"])),
+                    symbol=Symbol(name_of(row["symbol"])),
                     client_order_id=ClientOrderId(word(row["clientOrderId"])),
                     owner=owner_of(word(row["clientOrderId"])),
                     side=side_of(row["side"]),
@@ -253,7 +258,7 @@ def setup_of(bodies: Mapping[str, Any]) -> SetupDone:
             instruments=instruments,
             dual_side=flag(account["dualSidePosition"]),
             multi_assets=flag(account.get("multiAssetsMargin", False)),
-            leverage={Symbol(name): whole(row["leverage"]) for name, row in configured.items()},
+            leverage={Symbol(name): leverage_of(row["leverage"]) for name, row in configured.items()},
             isolated={Symbol(name): isolated_of(row["marginType"]) for name, row in configured.items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -268,24 +273,30 @@ def instrument_of(
     lot, market = filters["LOT_SIZE"], filters.get("MARKET_LOT_SIZE", filters["LOT_SIZE"])
     percent = filters.get("PERCENT_PRICE", {"multiplierUp": "1.05", "multiplierDown": "0.95"})
     return Instrument(
-        symbol=Symbol(word(row["symbol"])),
-        base_asset=Asset(word(row["baseAsset"])),
-        quote_asset=Asset(word(row["quoteAsset"])),
-        margin_asset=Asset(word(row["marginAsset"])),
+        symbol=Symbol(name_of(row["symbol"])),
+        base_asset=Asset(name_of(row["baseAsset"])),
+        quote_asset=Asset(name_of(row["quoteAsset"])),
+        margin_asset=Asset(name_of(row["marginAsset"])),
         contract_type=word(row["contractType"]),
         status=word(row["status"]),
-        tick_size=number(filters["PRICE_FILTER"]["tickSize"]),
-        step_size=number(lot["stepSize"]),
+        tick_size=positive(filters["PRICE_FILTER"]["tickSize"]),
+        step_size=positive(lot["stepSize"]),
         min_quantity=number(lot["minQty"]),
-        max_quantity=number(lot["maxQty"]),
-        market_max_quantity=number(market["maxQty"]),
+        max_quantity=positive(lot["maxQty"]),
+        market_max_quantity=positive(market["maxQty"]),
         min_notional=number(filters["MIN_NOTIONAL"]["notional"]) if "MIN_NOTIONAL" in filters else ZERO,
-        multiplier_up=number(percent["multiplierUp"]),
-        multiplier_down=number(percent["multiplierDown"]),
+        multiplier_up=positive(percent["multiplierUp"]),
+        multiplier_down=positive(percent["multiplierDown"]),
         taker_fee_rate=number(fee["takerCommissionRate"]) if fee is not None else DEFAULT_TAKER_FEE,
         brackets=brackets,
-        funding_interval_hours=funding_interval_hours,
+        funding_interval_hours=_interval(funding_interval_hours),
     )
+
+
+def _interval(hours: int) -> int:
+    if not 1 <= hours <= FUNDING_HOURS_MOST:
+        raise ParseError(f"no funding interval: {hours} h")
+    return hours
 
 
 def brackets_of(body: object, symbol: str) -> tuple[MarginBracket, ...]:
@@ -304,12 +315,12 @@ def brackets_of(body: object, symbol: str) -> tuple[MarginBracket, ...]:
 
 
 def _bracket(item: Row) -> MarginBracket:
-    return MarginBracket(
-        notional_floor=number(item["notionalFloor"]),
-        notional_cap=number(item["notionalCap"]),
-        maintenance_margin_rate=number(item["maintMarginRatio"]),
-        maintenance_amount=number(item["cum"]),
-        max_leverage=whole(item["initialLeverage"]),
+    return bracket_of(
+        floor=item["notionalFloor"],
+        cap=item["notionalCap"],
+        rate=item["maintMarginRatio"],
+        amount=item["cum"],
+        leverage=item["initialLeverage"],
     )
 
 
@@ -323,4 +334,4 @@ def listen_key_of(body: bytes | str) -> str:
         fields = orjson.loads(body)
     except ValueError as error:
         raise ParseError("listenKey answer is no JSON") from error
-    return str(fields.get("listenKey") or "") if isinstance(fields, dict) else ""
+    return text_of(fields.get("listenKey")) if isinstance(fields, dict) else ""

@@ -25,7 +25,7 @@ from streamhedge.errors import (
     ParseError,
     RateLimited,
 )
-from streamhedge.wire.streams import number_or_zero, whole
+from streamhedge.wire.streams import number_or_zero, text_of, whole
 
 STATUS_REPORTS = {
     "NEW": Report.ACCEPTED,
@@ -49,6 +49,8 @@ NOT_PROCESSED: dict[str, tuple[int, ...]] = {
 """503 texts that mean the order did not execute, with the codes they come with (0: none); any other 503 is in doubt."""
 RETRY_AFTER = re.compile("([0-9]{1,9})")
 BANNED_UNTIL = re.compile("banned until ([0-9]{13})(?![0-9])")
+WAIT_MOST_MS = 3 * 86_400_000
+"""The longest ban of the venue, three days (BINANCE_USDM §5): a longer wait was not meant, or not said by it."""
 DUPLICATE_ID = -4116
 """An order under this very id is open: that is evidence of life, not a refusal."""
 AUTHENTICATION = (-2014, -2015, -2017, -1022)
@@ -83,7 +85,7 @@ def classify_order(
     fields = _object(body)
     said = fields.get("code")
     code = said if isinstance(said, int) else 0
-    message = str(fields.get("msg") or "") or error
+    message = text_of(fields.get("msg")) or error
     if status == 200:
         return _accepted(client_order_id, fields, message)
     if _certainly_refused(status, code, message):
@@ -110,7 +112,7 @@ def _certainly_refused(status: int, code: int, message: str) -> bool:
 
 def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: str) -> OrderOutcome:
     """A 200 counts only when it names our order and a status we know."""
-    report = STATUS_REPORTS.get(str(fields.get("status")))
+    report = STATUS_REPORTS.get(text_of(fields.get("status")))
     named = fields.get("clientOrderId")
     if report is None or named != client_order_id:
         said = "a body that names another order or no known status"
@@ -174,9 +176,9 @@ def retry_after_ms(headers: Mapping[str, str], message: str, *, now_ms: int) -> 
     """
     seconds = RETRY_AFTER.fullmatch(headers.get("retry-after", ""))
     if seconds is not None:
-        return int(seconds[1]) * 1000
+        return min(int(seconds[1]) * 1000, WAIT_MOST_MS)
     banned = BANNED_UNTIL.search(message)
-    return max(0, int(banned[1]) - now_ms) if banned is not None else None
+    return min(max(0, int(banned[1]) - now_ms), WAIT_MOST_MS) if banned is not None else None
 
 
 def api_error(status: int, code: int, message: str, *, wait_ms: int | None = None) -> ApiError | RateLimited:

@@ -42,9 +42,19 @@ from streamhedge.errors import ParseError
 Frame = dict[str, Any]
 USD_MARGINED = 1
 COIN_MARGINED = 2
+LEVERAGE_MOST = 1_000
+"""Far above any the venue has (150); a leverage of 0 is no leverage, and figures are divided by it."""
+NAME_MOST = 40
+SHOWN_MOST = 80
+AHEAD_MOST_MS = 86_400_000
+"""A time further ahead of our clock is no time: taken into the book it would outdate everything true for so long."""
 HEAD_LENGTH = 200
 MALFORMED = (ParseError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """Whatever reading a frame of any shape can raise; each of them means quarantine."""
+
+Decoder = Callable[[Frame], Event]
+TIME_MOST_MS = 4_102_444_800_000
+"""2100-01-01: the bound where no clock is known."""
 
 OWNER_PREFIXES: tuple[tuple[str, Owner], ...] = (
     ("sh-", Owner.OURS),
@@ -101,26 +111,36 @@ def owner_of(client_order_id: str) -> Owner:
     return Owner.FOREIGN
 
 
-def decode_market(raw: bytes) -> list[Event]:
-    """Return the events of one `/market` frame; COIN-M rows (st 2) are dropped."""
-    return _decode(raw, MARKET, private=False)
+def decode_market(raw: bytes, *, now_ms: int | None = None) -> list[Event]:
+    """Return the events of one `/market` frame; COIN-M rows (st 2) are dropped.
+
+    Args:
+        raw: The frame.
+        now_ms: When it came; a time far ahead of it is none. None: nobody knows.
+    """
+    return _decode(raw, MARKET, private=False, now_ms=now_ms)
 
 
-def decode_private(raw: bytes) -> list[Event]:
-    """Return the events of one `/private` frame."""
-    return _decode(raw, PRIVATE, private=True)
+def decode_private(raw: bytes, *, now_ms: int | None = None) -> list[Event]:
+    """Return the events of one `/private` frame; ``now_ms`` as above."""
+    return _decode(raw, PRIVATE, private=True, now_ms=now_ms)
 
 
-def _decode(raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool) -> list[Event]:
+def _decode(raw: bytes, table: dict[str, Decoder], *, private: bool, now_ms: int | None) -> list[Event]:
+    latest_ms = TIME_MOST_MS if now_ms is None else now_ms + AHEAD_MOST_MS
     try:
         rows = _rows(orjson.loads(raw))
-    except (ValueError, RecursionError) as error:
+        if any(isinstance(row, dict) and row.get("bks") for row in rows):
+            rows = _rows(json.loads(raw, parse_float=Decimal))  # brackets carry JSON numbers, some of them fractional
+    except (ValueError, ArithmeticError, RecursionError) as error:
         return [_quarantined(raw, f"{type(error).__name__}: {error}", private=private)]
     events: list[Event] = []
     faults: list[str] = []
     for row in rows:
         try:
-            found = _row(row, raw, table, private=private)
+            found = _row(row, table, private=private)
+            for event in found:
+                _check_time(event, latest_ms)
         except MALFORMED as error:
             faults.append(f"{type(error).__name__}: {error}")
             continue
@@ -139,7 +159,7 @@ def _rows(frame: Any) -> list[Any]:
     return frame if isinstance(frame, list) else [frame]
 
 
-def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event]], *, private: bool) -> list[Event]:
+def _row(row: Frame, table: dict[str, Decoder], *, private: bool) -> list[Event]:
     if not isinstance(row, dict):
         raise ParseError(f"expected an object, got {type(row).__name__}")
     name = row.get("e")
@@ -149,11 +169,19 @@ def _row(row: Frame, raw: bytes, table: dict[str, Callable[[Frame, bytes], Event
     if family == COIN_MARGINED:
         return []
     if family != USD_MARGINED:
-        raise ParseError(f"unknown product family {family!r}")
+        raise ParseError(f"unknown product family {shown(family)}")
     decoder = table.get(name)
     if decoder is None:
-        raise ParseError(f"unknown event type {name!r}")
-    return [decoder(row, raw)]
+        raise ParseError(f"unknown event type {shown(name)}")
+    return [decoder(row)]
+
+
+def _check_time(event: Event, latest_ms: int) -> None:
+    """Refuse times that no later event could follow."""
+    for name in ("event_time_ms", "transaction_time_ms"):
+        time_ms = getattr(event, name, 0)
+        if time_ms > latest_ms:
+            raise ParseError(f"{name} {time_ms} lies more than a day ahead of us")
 
 
 def _strange_word(event: Event) -> str | None:
@@ -185,6 +213,19 @@ def _quarantined(raw: bytes, reason: str, *, private: bool) -> Quarantined:
 # ---------------------------------------------------------------- field readers
 
 
+def shown(value: object) -> str:
+    """Return a value for a message, short; a nested one by its type, for a bottomless one has no text at all."""
+    plain = value is None or isinstance(value, str | int | float | Decimal)
+    return repr(value)[:SHOWN_MOST] if plain else f"a {type(value).__name__}"
+
+
+def text_of(value: object) -> str:
+    """Return words for people, or a number as text; empty where it is neither."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
 def number(value: object) -> Decimal:
     """Return a wire number; the venue writes them as strings.
 
@@ -192,11 +233,23 @@ def number(value: object) -> Decimal:
         ParseError: anything that is no finite number of sensible size.
     """
     if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
-        raise ParseError(f"expected a number in a string, got {value!r}")
+        raise ParseError(f"expected a number in a string, got {shown(value)}")
     try:
         return decimal_from(value)
     except ValueError as error:
         raise ParseError(str(error)) from error
+
+
+def positive(value: object) -> Decimal:
+    """Return a wire number above zero: a step, a price, a size that something is divided by.
+
+    Raises:
+        ParseError: anything else.
+    """
+    found = number(value)
+    if found <= 0:
+        raise ParseError(f"expected a number above zero, got {shown(value)}")
+    return found
 
 
 def number_or_zero(value: object) -> Decimal:
@@ -213,8 +266,20 @@ def whole(value: object) -> int:
     if isinstance(value, str) and value.lstrip("-").isdigit() and len(value) < 20:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise ParseError(f"expected an integer, got {value!r}")
+        raise ParseError(f"expected an integer, got {shown(value)}")
     return value
+
+
+def leverage_of(value: object) -> int:
+    """Return a leverage.
+
+    Raises:
+        ParseError: anything but an integer from 1 to 1000.
+    """
+    leverage = whole(value)
+    if not 1 <= leverage <= LEVERAGE_MOST:
+        raise ParseError(f"no leverage: {leverage}")
+    return leverage
 
 
 def word(value: object) -> str:
@@ -224,8 +289,20 @@ def word(value: object) -> str:
         ParseError: anything else.
     """
     if not isinstance(value, str):
-        raise ParseError(f"expected a string, got {value!r}")
+        raise ParseError(f"expected a string, got {shown(value)}")
     return value
+
+
+def name_of(value: object) -> str:
+    """Return the name of a symbol or an asset; since 2025 it may hold any script.
+
+    Raises:
+        ParseError: anything else: empty, long, unprintable, or with a mark that separates names in our own keys.
+    """
+    name = word(value)
+    if not 0 < len(name) <= NAME_MOST or not name.isprintable() or any(mark in name for mark in "|: "):
+        raise ParseError(f"no name: {name[:NAME_MOST]!r}")
+    return name
 
 
 def flag(value: object) -> bool:
@@ -235,7 +312,7 @@ def flag(value: object) -> bool:
         ParseError: anything else, the words "true" and "false" among it.
     """
     if not isinstance(value, bool):
-        raise ParseError(f"expected true or false, got {value!r}")
+        raise ParseError(f"expected true or false, got {shown(value)}")
     return value
 
 
@@ -247,7 +324,7 @@ def isolated_of(value: object) -> bool:
     """
     known = MARGIN_TYPES.get(word(value).lower())
     if known is None:
-        raise ParseError(f"unknown margin type {value!r}")
+        raise ParseError(f"unknown margin type {shown(value)}")
     return known
 
 
@@ -260,7 +337,7 @@ def side_of(value: object) -> Side:
     try:
         return Side(value)
     except ValueError as error:
-        raise ParseError(f"unknown side {value!r}") from error
+        raise ParseError(f"unknown side {shown(value)}") from error
 
 
 def position_side_of(value: object) -> PositionSide:
@@ -272,13 +349,32 @@ def position_side_of(value: object) -> PositionSide:
     try:
         return PositionSide(value if value is not None else "BOTH")
     except ValueError as error:
-        raise ParseError(f"unknown position side {value!r}") from error
+        raise ParseError(f"unknown position side {shown(value)}") from error
+
+
+def bracket_of(*, floor: object, cap: object, rate: object, amount: object, leverage: object) -> MarginBracket:
+    """Return one row of a maintenance table.
+
+    Raises:
+        ParseError: a malformed number, or a row that no position could be in.
+    """
+    found = MarginBracket(
+        notional_floor=number(floor),
+        notional_cap=positive(cap),
+        maintenance_margin_rate=number(rate),
+        maintenance_amount=number(amount),
+        max_leverage=leverage_of(leverage),
+    )
+    inside = 0 <= found.notional_floor < found.notional_cap and 0 < found.maintenance_margin_rate < 1
+    if not inside or found.maintenance_amount < 0:
+        raise ParseError(f"no bracket: {found}")
+    return found
 
 
 # ---------------------------------------------------------------- market
 
 
-def _mark_price(row: Frame, raw: bytes) -> Event:
+def _mark_price(row: Frame) -> Event:
     """`{"e":"markPriceUpdate","E":…,"s":"BTCUSDT","p":"76412.3","i":"76441.07","r":"0.00005312","T":…,"st":1}`"""
     mark = number(row["p"])
     index = number_or_zero(row.get("i"))
@@ -286,7 +382,7 @@ def _mark_price(row: Frame, raw: bytes) -> Event:
         raise ParseError(f"mark price {mark} is not above zero")
     rate = row.get("r")
     return MarkPriceUpdate(
-        symbol=Symbol(word(row["s"])),
+        symbol=Symbol(name_of(row["s"])),
         mark_price=mark,
         index_price=index if index > 0 else mark,
         funding_rate=number(rate) if rate not in (None, "") else None,
@@ -295,17 +391,11 @@ def _mark_price(row: Frame, raw: bytes) -> Event:
     )
 
 
-def _contract_info(row: Frame, raw: bytes) -> Event:
-    """`{"e":"contractInfo","E":…,"s":"BTCUSDT","ct":"PERPETUAL","cs":"TRADING","bks":[{"bs":1,"bnf":0,"bnc":300000,…}]}`
-
-    The bracket rows carry JSON numbers, some fractional: the raw frame is read again without floats.
-    """
-    brackets = None
-    if row.get("bks"):
-        exact = json.loads(raw, parse_float=Decimal)
-        brackets = tuple(_bracket(item) for item in _find_brackets(exact, word(row["s"])))
+def _contract_info(row: Frame) -> Event:
+    """`{"e":"contractInfo","E":…,"s":"BTCUSDT","ct":"PERPETUAL","cs":"TRADING","bks":[{"bs":1,"bnf":0,"bnc":300000,…}]}`"""
+    brackets = tuple(_bracket(item) for item in row["bks"]) if row.get("bks") else None
     return ContractInfo(
-        symbol=Symbol(word(row["s"])),
+        symbol=Symbol(name_of(row["s"])),
         contract_type=word(row.get("ct", "")),
         status=word(row["cs"]),
         brackets=brackets,
@@ -313,24 +403,11 @@ def _contract_info(row: Frame, raw: bytes) -> Event:
     )
 
 
-def _find_brackets(frame: Any, symbol: str) -> list[Frame]:
-    for row in _rows(frame):
-        if isinstance(row, dict) and row.get("s") == symbol and row.get("bks"):
-            return list(row["bks"])
-    raise ParseError(f"no brackets of {symbol} in the frame")
-
-
 def _bracket(item: Frame) -> MarginBracket:
-    return MarginBracket(
-        notional_floor=number(item["bnf"]),
-        notional_cap=number(item["bnc"]),
-        maintenance_margin_rate=number(item["mmr"]),
-        maintenance_amount=number(item["cf"]),
-        max_leverage=whole(item["ma"]),
-    )
+    return bracket_of(floor=item["bnf"], cap=item["bnc"], rate=item["mmr"], amount=item["cf"], leverage=item["ma"])
 
 
-def _other_market(row: Frame, raw: bytes) -> Event:
+def _other_market(row: Frame) -> Event:
     symbol = row.get("s")
     return OtherMarketEvent(word(row["e"]), Symbol(symbol) if isinstance(symbol, str) else None, whole(row["E"]))
 
@@ -338,7 +415,7 @@ def _other_market(row: Frame, raw: bytes) -> Event:
 # ---------------------------------------------------------------- user
 
 
-def _account_update(row: Frame, raw: bytes) -> Event:
+def _account_update(row: Frame) -> Event:
     """`{"e":"ACCOUNT_UPDATE","T":…,"E":…,"a":{"m":"ORDER","B":[{"a","wb","cw","bc"}],"P":[{"s","pa","ep",…}],"S"?}}`"""
     body = row["a"]
     named = body.get("S")
@@ -348,13 +425,13 @@ def _account_update(row: Frame, raw: bytes) -> Event:
         reason=word(body.get("m", "")),
         balances=tuple(_balance_row(item) for item in body.get("B") or ()),
         positions=tuple(_position_row(item) for item in body.get("P") or ()),
-        funding_symbol=Symbol(word(named)) if named else None,
+        funding_symbol=Symbol(name_of(named)) if named else None,
     )
 
 
 def _balance_row(item: Frame) -> BalanceRow:
     return BalanceRow(
-        asset=Asset(word(item["a"])),
+        asset=Asset(name_of(item["a"])),
         wallet_balance=number(item["wb"]),
         cross_wallet_balance=number(item["cw"]),
         change=number_or_zero(item.get("bc")),
@@ -364,7 +441,7 @@ def _balance_row(item: Frame) -> BalanceRow:
 def _position_row(item: Frame) -> PositionRow:
     asset = item.get("ma")
     return PositionRow(
-        symbol=Symbol(word(item["s"])),
+        symbol=Symbol(name_of(item["s"])),
         position_side=position_side_of(item.get("ps")),
         quantity=number(item["pa"]),
         entry_price=number(item["ep"]),
@@ -372,11 +449,11 @@ def _position_row(item: Frame) -> PositionRow:
         realised_pnl=number_or_zero(item.get("cr")),
         isolated=isolated_of(item.get("mt", "cross")),
         isolated_wallet=number_or_zero(item.get("iw")),
-        margin_asset=Asset(word(asset)) if asset else None,
+        margin_asset=Asset(name_of(asset)) if asset else None,
     )
 
 
-def _order_trade_update(row: Frame, raw: bytes) -> Event:
+def _order_trade_update(row: Frame) -> Event:
     """`{"e":"ORDER_TRADE_UPDATE","T","E","o":{"s","c","S","o","q","p","ap","x","X","i","l","z","L","N","n","T","t",…}}`"""
     order = row["o"]
     execution, status = word(order["x"]), word(order["X"])
@@ -388,7 +465,7 @@ def _order_trade_update(row: Frame, raw: bytes) -> Event:
     return ExecutionReport(
         event_time_ms=whole(row["E"]),
         transaction_time_ms=whole(row["T"]),
-        symbol=Symbol(word(order["s"])),
+        symbol=Symbol(name_of(order["s"])),
         client_order_id=ClientOrderId(client_id),
         owner=owner_of(client_id),
         order_id=whole(order["i"]),
@@ -405,21 +482,21 @@ def _order_trade_update(row: Frame, raw: bytes) -> Event:
         last_price=number_or_zero(order.get("L")),
         cumulative_quantity=number_or_zero(order.get("z")),
         commission=number_or_zero(order.get("n")),
-        commission_asset=Asset(word(asset)) if asset else None,
+        commission_asset=Asset(name_of(asset)) if asset else None,
         trade_id=whole(order.get("t", 0)),
         realised_pnl=number_or_zero(order.get("rp")),
         reduce_only=order.get("R") is True,
         maker=order.get("m") is True,
-        expiry_reason=str(order.get("er") or "0"),
+        expiry_reason=text_of(order.get("er")) or "0",
     )
 
 
-def _trade_lite(row: Frame, raw: bytes) -> Event:
+def _trade_lite(row: Frame) -> Event:
     """`{"e":"TRADE_LITE","E","T","s","q","p","m","c","S","L","l","t","i"}`: p is 0 on market orders, use L and l."""
     return TradeLite(
         event_time_ms=whole(row["E"]),
         transaction_time_ms=whole(row["T"]),
-        symbol=Symbol(word(row["s"])),
+        symbol=Symbol(name_of(row["s"])),
         client_order_id=ClientOrderId(word(row["c"])),
         side=side_of(row["S"]),
         last_quantity=number(row["l"]),
@@ -429,14 +506,14 @@ def _trade_lite(row: Frame, raw: bytes) -> Event:
     )
 
 
-def _margin_call(row: Frame, raw: bytes) -> Event:
+def _margin_call(row: Frame) -> Event:
     """`{"e":"MARGIN_CALL","E","cw"?,"p":[{"s","ps","pa","mt","iw","mp","up","mm"}]}`: cw may be missing, no T."""
     return MarginCall(
         event_time_ms=whole(row["E"]),
         cross_wallet_balance=number(row["cw"]) if row.get("cw") not in (None, "") else None,
         positions=tuple(
             MarginCallRow(
-                symbol=Symbol(word(item["s"])),
+                symbol=Symbol(name_of(item["s"])),
                 position_side=position_side_of(item.get("ps")),
                 quantity=number(item["pa"]),
                 mark_price=number_or_zero(item.get("mp")),
@@ -447,7 +524,7 @@ def _margin_call(row: Frame, raw: bytes) -> Event:
     )
 
 
-def _account_config(row: Frame, raw: bytes) -> Event:
+def _account_config(row: Frame) -> Event:
     """`{"e":"ACCOUNT_CONFIG_UPDATE","E","T","ac":{"s","l"}}` or `"ai":{"j":true}`"""
     symbol = row.get("ac")
     account = row.get("ai")
@@ -455,19 +532,19 @@ def _account_config(row: Frame, raw: bytes) -> Event:
         raise ParseError("ACCOUNT_CONFIG_UPDATE with neither ac nor ai")
     return AccountConfigUpdate(
         event_time_ms=whole(row["E"]),
-        symbol=Symbol(word(symbol["s"])) if symbol is not None else None,
-        leverage=whole(symbol["l"]) if symbol is not None else None,
+        symbol=Symbol(name_of(symbol["s"])) if symbol is not None else None,
+        leverage=leverage_of(symbol["l"]) if symbol is not None else None,
         multi_assets=flag(account["j"]) if account is not None else None,
     )
 
 
-def _algo_update(row: Frame, raw: bytes) -> Event:
+def _algo_update(row: Frame) -> Event:
     """`{"e":"ALGO_UPDATE","T","E","o":{"caid","aid","s","S","q","X","ai":"" until triggered,"tp","rm"?,…}}`"""
     order = row["o"]
     resulting = order.get("ai") or None
     return AlgoUpdate(
         event_time_ms=whole(row["E"]),
-        symbol=Symbol(word(order["s"])),
+        symbol=Symbol(name_of(order["s"])),
         client_algo_id=word(order["caid"]),
         algo_id=whole(order["aid"]),
         status=word(order["X"]),
@@ -475,20 +552,18 @@ def _algo_update(row: Frame, raw: bytes) -> Event:
         trigger_price=number_or_zero(order.get("tp")),
         quantity=number_or_zero(order.get("q")),
         order_id=whole(resulting) if resulting is not None else None,
-        reject_reason=str(order.get("rm") or ""),
+        reject_reason=text_of(order.get("rm")),
     )
 
 
-def _listen_key_expired(row: Frame, raw: bytes) -> Event:
+def _listen_key_expired(row: Frame) -> Event:
     """`{"e":"listenKeyExpired","E":…,"listenKey":"lk1"}`: the shell has replaced the key by its handle."""
     return ListenKeyExpired(event_time_ms=whole(row["E"]), handle=word(row.get("listenKey", "")))
 
 
-def _other_user(row: Frame, raw: bytes) -> Event:
+def _other_user(row: Frame) -> Event:
     return OtherUserEvent(word(row["e"]), whole(row["E"]))
 
-
-Decoder = Callable[[Frame, bytes], Event]
 
 MARKET: dict[str, Decoder] = {
     "markPriceUpdate": _mark_price,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -51,17 +52,23 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)  # it quotes what somebody typed, or a script passed on
+        click.echo(_lines_of(said.getvalue()), nl=False, err=True)
         sys.exit(error.exit_code)
     except StreamhedgeError as error:
-        # A configuration's faults stand on lines of their own; anything else in them is made harmless.
-        click.echo("error: " + "\n".join(inert(row) for row in str(error).split("\n")), err=True)
+        click.echo(f"error: {_lines_of(str(error))}", err=True)
         sys.exit(exit_of(error))
     except BrokenPipeError:
         # The reader has gone; the interpreter must not complain about it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILURE)
     sys.exit(OK)
+
+
+def _lines_of(text: str) -> str:
+    """Return a message whose faults stand on lines of their own; anything else in it is made harmless."""
+    return "\n".join(inert(row) for row in text.split("\n"))
 
 
 __all__ = ["cli", "main"]
