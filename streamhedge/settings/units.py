@@ -77,5 +77,5 @@ def milliseconds(value: object) -> int:
         raise ValueError(f"expected a duration like '250ms', '2s', '10m' or '8h', got {value!r}")
     total = CONTEXT.multiply(number, Decimal(_MILLISECONDS[said]))
     if not 0 <= total <= MILLISECONDS_MOST or total != int(total):
-        raise ValueError(f"expected a duration of whole milliseconds, not negative, at most 3650 days, got {value!r}")
+        raise ValueError(f"expected a duration of whole milliseconds, at most 3650 days, not negative, got {value!r}")
     return int(total)

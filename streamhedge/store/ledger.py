@@ -145,7 +145,10 @@ class Ledger:
     def _missing(self, marked: int) -> str:
         """Return what to tell of a file that holds fewer durable writes than were made; empty when it holds all."""
         found = self._rows("SELECT value FROM about WHERE key = 'writes'")
-        held = int(found[0][0]) if found else 0
+        try:
+            held = int(found[0][0]) if found else 0
+        except ValueError as error:
+            raise self._unreadable(f"about {found[0][0]!r} is no count") from error
         if held >= marked:
             return ""
         return (

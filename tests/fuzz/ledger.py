@@ -76,7 +76,6 @@ class Door:
         try:
             wrong = books.verify()
             books.epochs()
-            books.last_epoch()
             books.float_trade(make.float_trade("1", trade_id="ft-0").trade.trade_id)
             trades = books.float_trades()
             books.intents()

@@ -64,7 +64,14 @@ LOST = (
 )
 FAILED_CALL = (
     *("session.snapshot_failures", "session.snapshot_asked_ns", "session.time_asked_ns", "session.key_after_ns"),
-    *("session.setup_failed", "session.setup_after_ns", "calls.next", "calls.snapshots", "calls.times"),
+    *(
+        "session.setup_failed",
+        "session.setup_after_ns",
+        "session.open_orders_again_ns",
+        "calls.next",
+        "calls.snapshots",
+        "calls.times",
+    ),
 )
 COUNTED = ("reactor.seq", "reactor.meter.quarantined")
 SHOWN = ("blocked", "cause", "hold", "refused_by", "naked_since_ns", "naked_alerted", "naked_too_large")
