@@ -146,7 +146,7 @@ class Ledger:
         """Return what to tell of a file that holds fewer durable writes than were made; empty when it holds all."""
         found = self._rows("SELECT value FROM about WHERE key = 'writes'")
         try:
-            held = int(found[0][0]) if found else 0
+            held = self._count(found[0][0]) if found else 0
         except ValueError as error:
             raise self._unreadable(f"about {found[0][0]!r} is no count") from error
         if held >= marked:
@@ -167,7 +167,13 @@ class Ledger:
                 write.execute("UPDATE about SET value = value + 1 WHERE key = 'writes'")
                 (count,) = write.execute("SELECT value FROM about WHERE key = 'writes'").fetchone()
                 (epoch,) = write.execute("SELECT COALESCE(MAX(number), 0) FROM epoch").fetchone()
-            _leave_mark(self._mark, int(count), max(int(epoch), self._marked_epoch))
+            _leave_mark(self._mark, self._count(count), max(int(epoch), self._marked_epoch))
+
+    def _count(self, said: object) -> int:
+        try:
+            return int(str(said))
+        except ValueError as error:
+            raise self._unreadable(f"about: the count of durable writes is {said!r}") from error
 
     @contextmanager
     def _writing(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:

@@ -60,6 +60,7 @@ LOST = (
         "calls.snapshots",
         "reactor.book_status",
         "reactor.book_reason",
+        "reactor.gaps",
     ),
 )
 FAILED_CALL = (
@@ -73,7 +74,8 @@ FAILED_CALL = (
         "calls.times",
     ),
 )
-COUNTED = ("reactor.seq", "reactor.meter.quarantined")
+HEARD = ("reactor.heard.event", "reactor.heard.event_time_ms", "reactor.heard.recv_ns")
+COUNTED = ("reactor.seq", "reactor.meter.quarantined", *HEARD)
 SHOWN = ("blocked", "cause", "hold", "refused_by", "naked_since_ns", "naked_alerted", "naked_too_large")
 """What a symbol's memory shows of a book that cannot be trusted: words, no figure that an order is made of."""
 
@@ -268,7 +270,10 @@ class Machine:
             if moved:
                 raise Finding(f"orders moved without an event that says so: {moved}", frame)
         self._check_state(after, frame)
-        self.ahead = self.ahead or any(_time_of(event) > self.venue.now_ms for event in events)
+        # A wait the venue asked for is honoured, however long: nothing heals before it is over.
+        budget = self.pump.session.state.budget
+        waits = budget.silent(self.now_ns + 1) or any(window.told > 0 for window in budget.windows.values())
+        self.ahead = self.ahead or waits or any(_time_of(event) > self.venue.now_ms for event in events)
 
     def _check_untouched(
         self, source: str, events: list[Any], commands: list[Any], changed: list[str], frame: bytes
@@ -276,7 +281,7 @@ class Machine:
         """What was not understood leads to its note, its count, a resync of a private stream, and nothing else."""
         private = any(isinstance(event, Quarantined) and event.private for event in events)
         failed = any(type(event).__name__ == "CallFailed" for event in events)
-        answered = ("calls",) if source == "wsapi" else ()
+        answered = ("calls", "session.budget", "session.audit_ns") if source in ("wsapi", "rest") else ()
         allowed = (*COUNTED, *answered, *(LOST if private else ()), *(FAILED_CALL if failed else ()))
         for path in changed:
             memory = path.startswith("reactor.memory.") and (private or failed)
@@ -289,7 +294,10 @@ class Machine:
                 and path.split(".")[1] in ("handle_dead", "private_open_ns", "key_asked_ns")
             )
             lost = failed and any(within(path, name) for name in LOST)
-            if not (any(within(path, name) for name in allowed) or shown or absences or halted or key or lost):
+            certified = (private or failed) and path.split(".")[1] in ("gap", "gaps", "next_gap")
+            if not (
+                certified or any(within(path, name) for name in allowed) or shown or absences or halted or key or lost
+            ):
                 raise Finding(f"an invalid message changed {path}", frame)
         acts = [command for command in commands if isinstance(command, PlaceOrder | CancelOrder)]
         if acts:
