@@ -58,7 +58,7 @@ class Door:
 
     def case(self) -> Verdict:
         """Damage the file, open it as a start does, and read everything."""
-        for path in self._folder.glob("ledger*"):
+        for path in [found for found in self._folder.iterdir() if found.is_file()]:
             path.unlink()
         rows = self.rng.random() < 0.5
         self._path.write_bytes(self._bytes)
@@ -136,7 +136,7 @@ class Door:
 
     def close(self) -> None:
         """Leave nothing, and hold the sound file against the same reading."""
-        for path in self._folder.glob("ledger*"):
+        for path in [found for found in self._folder.iterdir() if found.is_file()]:
             path.unlink()
         self._path.write_bytes(self._bytes)
         self._path.chmod(0o600)

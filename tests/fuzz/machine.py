@@ -281,7 +281,11 @@ class Machine:
         """What was not understood leads to its note, its count, a resync of a private stream, and nothing else."""
         private = any(isinstance(event, Quarantined) and event.private for event in events)
         failed = any(type(event).__name__ == "CallFailed" for event in events)
-        answered = ("calls", "session.budget", "session.audit_ns") if source in ("wsapi", "rest") else ()
+        answered = (
+            ("calls", "session.budget", "session.audit_ns", "session.time_asked_ns")
+            if source in ("wsapi", "rest")
+            else ()
+        )
         allowed = (*COUNTED, *answered, *(LOST if private else ()), *(FAILED_CALL if failed else ()))
         for path in changed:
             memory = path.startswith("reactor.memory.") and (private or failed)
