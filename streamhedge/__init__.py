@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         StreamhedgeError,
         VenueError,
     )
+    from streamhedge.live.attach import AttachedBook, attach
     from streamhedge.live.book_view import BookChange, BookView, FrozenBook, Lagged
     from streamhedge.live.hedger import Hedger
     from streamhedge.live.open_book import open_book
@@ -59,6 +60,7 @@ _WHERE = {
         *("NetworkError", "OutcomeUnknown", "ParseError", "RateLimited", "ReplayDiverged", "StoreError"),
         *("StreamhedgeError", "VenueError"),
     ),
+    "streamhedge.live.attach": ("AttachedBook", "attach"),
     "streamhedge.live.book_view": ("BookChange", "BookView", "FrozenBook", "Lagged"),
     "streamhedge.live.hedger": ("Hedger",),
     "streamhedge.live.open_book": ("open_book",),
@@ -72,6 +74,7 @@ __all__ = [
     "AccountUpdate",
     "AccountView",
     "ApiError",
+    "AttachedBook",
     "AuthenticationError",
     "BookChange",
     "BookView",
@@ -105,6 +108,7 @@ __all__ = [
     "TradeResult",
     "VenueError",
     "Withdraw",
+    "attach",
     "funding_payment",
     "liquidation_price",
     "maintenance_margin",

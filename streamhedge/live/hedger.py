@@ -29,6 +29,7 @@ from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, r
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact, record
 from streamhedge.errors import CommandError, ConfigError, StoreError
 from streamhedge.live.book_view import BookView
+from streamhedge.live.feed import Feed
 from streamhedge.live.machine import Machine
 from streamhedge.live.manual import (
     ClosedPosition,
@@ -171,6 +172,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
                 self.ledger.set_state("reduce", {"reason": FIRST_START})
             name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now_ns // 1_000_000_000))}-e{self.epoch}"
             self.journal = self._journal(name)
+            self.feed = Feed(self.journal, lambda: self.pump)
             self._machine = Machine(
                 state=recovered(
                     self.ledger, self.policy, epoch=self.epoch, now_ns=now_ns, boot=boot, shadow=self._shadow
@@ -181,7 +183,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
                 api_key=self._keys[0],
                 api_secret=self._keys[1],
                 clock=self.clock,
-                journal=self.journal,
+                journal=self.feed,
                 ledger=self.ledger,
                 observers=(self._observe,),
             )

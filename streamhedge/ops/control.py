@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ STOPPING = (
     "the process stops; what you asked for stays booked if it got that far: `streamhedge status` tells after the next "
     "start, and the same id asks again without booking twice"
 )
-Handler = Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]
+STALL_S = 10.0
+Answer = dict[str, Any] | AsyncGenerator[bytes, None]
+"""One object, or lines for as long as somebody follows."""
+Handler = Callable[[dict[str, Any], int], Awaitable[Answer]]
 
 
 def socket_path(name: str) -> Path:
@@ -65,9 +68,17 @@ async def served(name: str, handler: Handler) -> Any:
             if uid != os.getuid():
                 writer.write(orjson.dumps({"error": f"uid {uid} is not welcome here", "exit": 4}) + b"\n")
                 return
-            writer.write(await _answer(await _line(reader), uid, handler) + b"\n")
-            await writer.drain()
-        except OSError:
+            answer = await _answer(await _line(reader), uid, handler)
+            if isinstance(answer, bytes):
+                writer.write(answer + b"\n")
+                await writer.drain()
+                return
+            async with contextlib.aclosing(answer) as lines:
+                async for line in lines:
+                    writer.write(line)
+                    async with asyncio.timeout(STALL_S):
+                        await writer.drain()
+        except OSError:  # a TimeoutError too: whoever follows and does not read is let go
             return
         except asyncio.CancelledError:
             writer.write(orjson.dumps({"error": STOPPING, "exit": 3}) + b"\n")
@@ -99,7 +110,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def _answer(line: bytes, uid: int, handler: Handler) -> bytes:
+async def _answer(line: bytes, uid: int, handler: Handler) -> bytes | AsyncGenerator[bytes, None]:
     try:
         request = orjson.loads(line)
         if not isinstance(request, dict):
@@ -108,7 +119,8 @@ async def _answer(line: bytes, uid: int, handler: Handler) -> bytes:
         said = f"expected one JSON object per line, at most {LINE_MOST} bytes, within {LINE_S:.0f} s: {error}"
         return orjson.dumps({"error": said, "exit": 2})
     try:
-        return orjson.dumps(await handler(request, uid))
+        found = await handler(request, uid)
+        return orjson.dumps(found) if isinstance(found, dict) else found
     except StreamhedgeError as error:
         return orjson.dumps({"error": str(error), "exit": exit_of(error)})
     except Exception as error:

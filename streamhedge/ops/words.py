@@ -1,7 +1,7 @@
 """What the control socket understands: one request in, one answer out. It asks the hedger and decides nothing.
 
-Words: status, book, alerts, ack, plan, trade, may-buy, halt, reduce, resume, flatten. A flatten is two-step: the first asks for the plan and
-a token that lives 60 s, the second repeats the token with a reason.
+Words: status, book, digest, alerts, ack, follow, plan, trade, may-buy, halt, reduce, resume, flatten. A flatten is
+two-step: the first asks for the plan and a token that lives 60 s, the second repeats the token with a reason.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from streamhedge.errors import CommandError
 from streamhedge.live.hedger import Hedger
 from streamhedge.live.status import account_status, funding_status
 from streamhedge.ops.alerts import Alerts
+from streamhedge.ops.control import Answer
 from streamhedge.reactor.decide import view_of
 from streamhedge.rules.hedge import decide_hedge, policy_short, slice_quantity
 from streamhedge.rules.liquidation import read_ladder
@@ -78,6 +79,7 @@ class Words:
         self._words: dict[str, Word] = {
             "status": self._status,
             "book": self._book,
+            "digest": self._digest,
             "alerts": self._incidents,
             "ack": self._acknowledge,
             "plan": self._plan,
@@ -89,13 +91,15 @@ class Words:
             "flatten": self._flatten,
         }
 
-    async def answer(self, request: dict[str, Any], uid: int) -> dict[str, Any]:
+    async def answer(self, request: dict[str, Any], uid: int) -> Answer:
         """Answer one request of the control socket.
 
         Raises:
             CommandError: the request is refused; nothing was done.
         """
         verb = request.get("verb")
+        if verb == "follow":
+            return self._hedger.feed.follow(number_of(request.get("after")))
         word = self._words.get(verb) if isinstance(verb, str) else None
         if word is None:
             raise CommandError(f"unknown verb {_named(verb)}; known: {', '.join(self._words)}")
@@ -111,6 +115,11 @@ class Words:
     @staticmethod
     def _alerts_now(alerts: Alerts) -> Request:
         return {"alerts": alerts.rows(), "alert_channels": alerts.states()}
+
+    async def _digest(self, request: Request, uid: int) -> Request:
+        """The state's number and digest, for whoever follows and wants to know that it has the same."""
+        pump = self._hedger.pump
+        return {"seq": pump.seq, "digest": pump.digest()}
 
     async def _incidents(self, request: Request, uid: int) -> Request:
         return self._alerts_now(self._told())
@@ -274,6 +283,17 @@ def _short(value: Any) -> Any:
         return plain_text(round(Decimal(value), 8))
     except ArithmeticError:
         return value
+
+
+def number_of(value: object) -> int | None:
+    """Return the number of an input, None where none is said.
+
+    Raises:
+        CommandError: it is none.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise CommandError(f"{value!r} is no number of an input")
 
 
 def trade_request(said: dict[str, Any]) -> TradeRequest:

@@ -59,14 +59,15 @@ class Guard:
         if "Upgrade" in request.headers:
             return 403, "there is nothing to upgrade to"
         if request.method == "POST":
-            return self._may_act(request)
-        return None
+            if request.content_type != "application/json":
+                return 415, "send application/json"
+            return self._without_token(request)
+        # What the page shows is for whoever sits at this machine; the raw inputs are the account's.
+        return self._without_token(request) if request.path == "/follow" else None
 
-    def _may_act(self, request: web.Request) -> tuple[int, str] | None:
+    def _without_token(self, request: web.Request) -> tuple[int, str] | None:
         if self._token is None:
             return 403, "this page is read-only: give [web] a token to act from it"
-        if request.content_type != "application/json":
-            return 415, "send application/json"
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
             return 401, "wrong or missing token"

@@ -56,6 +56,7 @@ class Page:
                 web.get("/status.json", self._status),
                 web.get("/history.json", self._history),
                 web.get("/explain/{seq}", self._explain),
+                web.get("/follow", self._follow),
                 web.get("/livez", self._alive),
                 web.get("/readyz", self._ready),
                 web.get("/metrics", self._metrics),
@@ -114,6 +115,27 @@ class Page:
                 async with asyncio.timeout(DRAIN_S):
                     await response.write(b"".join([*parts, b"}\n\n"]))
             await asyncio.sleep(FRAME_S)
+
+    async def _follow(self, request: web.Request) -> web.StreamResponse:
+        """Hand on the inputs of the machine, for a book in another process; the guard wants the token here."""
+        hedger, after = self._watch.hedger, request.query.get("after")
+        if hedger is None or not (after is None or (after.isascii() and after.isdigit() and len(after) < 19)):
+            raise web.HTTPNotFound
+        if self._clients >= CLIENTS_MOST:
+            raise web.HTTPServiceUnavailable(reason=f"{CLIENTS_MOST} readers are here already")
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/x-ndjson"})
+        self._clients += 1
+        try:
+            await response.prepare(request)
+            async with contextlib.aclosing(hedger.feed.follow(None if after is None else int(after))) as lines:
+                async for line in lines:
+                    async with asyncio.timeout(DRAIN_S):
+                        await response.write(line)
+        except (ConnectionError, TimeoutError):
+            return response
+        finally:
+            self._clients -= 1
+        return response
 
     async def _status(self, request: web.Request) -> web.Response:
         return _json(self._watch.frame(_now_ns(self._watch)))
