@@ -28,6 +28,7 @@ def one_error(err: str, *words: str) -> None:
     assert all(word in found[0] for word in words), (words, found[0])
 
 
+@pytest.mark.fault("X6")
 async def test_wrong_keys_are_refused_at_the_start() -> None:
     with room() as folder:
         async with exchange(folder) as venue:
@@ -40,6 +41,7 @@ async def test_wrong_keys_are_refused_at_the_start() -> None:
             assert (await venue.truth())["wire_posts"] == {}
 
 
+@pytest.mark.fault("K1")
 async def test_a_missing_key_and_an_unknown_word_of_the_config() -> None:
     with room() as folder:
         async with exchange(folder) as venue:
@@ -93,6 +95,7 @@ async def test_an_empty_file_is_no_recording() -> None:
         one_error(found.err, "empty.rec", "nothing to replay")
 
 
+@pytest.mark.fault("S7")
 async def test_a_malformed_private_frame_costs_a_resync() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:
@@ -116,6 +119,7 @@ def _full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MOST, FILE_MOST))
 
 
+@pytest.mark.fault("P3")
 async def test_a_full_disk_halts_and_sends_nothing_more() -> None:
     with room() as folder:
         # Marks a hundred times a second fill the recording soon.
@@ -188,6 +192,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.fault("P6")
 async def test_an_exception_in_the_pump_ends_the_process() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:

@@ -121,6 +121,7 @@ async def test_book_shows_the_venues_position(account: Account) -> None:
 # ---------------------------------------------------------------- float trades and what they leave
 
 
+@pytest.mark.fault("F1", "F4")
 async def test_trades_are_booked_once_and_can_be_undone(account: Account) -> None:
     first = (await account.trade("buy", "10000", name="c-1")).json()
     assert first["hedge"]["status"] == "hedged" and not first["duplicate"]
@@ -258,6 +259,7 @@ async def test_the_books_are_sound_and_can_be_taken_away(account: Account) -> No
 # ---------------------------------------------------------------- states
 
 
+@pytest.mark.fault("K7")
 async def test_halt_and_reduce_until_resume(account: Account) -> None:
     assert (await account.command("halt")).code == 2, "a reason is needed"
     halted = await json_of(account, "halt", "--reason", "drill")
@@ -272,6 +274,7 @@ async def test_halt_and_reduce_until_resume(account: Account) -> None:
     assert (await account.command("halt", "--reason", "x", "--symbol", "DOGEUSDT")).code == 2
 
 
+@pytest.mark.fault("K4")
 async def test_flatten_is_two_steps_and_works_while_halted(account: Account) -> None:
     before = held(await account.venue.truth())
     plan = await json_of(account, "flatten")
@@ -382,6 +385,7 @@ async def test_completion_of_a_shell(account: Account, shell: str) -> None:
 # ---------------------------------------------------------------- kill, last
 
 
+@pytest.mark.fault("P12")
 async def test_kill_ends_a_stopped_process_and_cancels_what_rests(account: Account) -> None:
     """The process is stopped in its tracks; an order of ours rests at the venue; a person's order rests beside it."""
     assert account.program is not None

@@ -143,7 +143,7 @@ def played() -> dict[str, Played | BaseException]:
     return dict(zip(CASES, asyncio.run(all_of_them()), strict=True))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.fault(name.split()[0])) for name in CASES])
 def test_a_fault_is_survived(played: Mapping[str, Played | BaseException], name: str) -> None:
     case, found = CASES[name], played[name]
     if isinstance(found, BaseException):

@@ -107,6 +107,7 @@ async def test_the_live_book_follows_what_others_do_and_writes_nothing(tmp_path:
     assert sorted(tmp_path.rglob("*")) == [], "nothing was written, no lock taken"
 
 
+@pytest.mark.fault("U12")
 async def test_a_position_elsewhere_is_followed_so_that_the_margin_is_right() -> None:
     async with (
         venue() as (ready, exchange),
@@ -130,6 +131,7 @@ async def test_a_position_elsewhere_is_followed_so_that_the_margin_is_right() ->
         assert abs(btc.liquidation_price - theirs) < 60, "both move with the marks in between"
 
 
+@pytest.mark.fault("S5")
 async def test_a_slow_reader_is_told_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book_view, "CHANGES_WAITING_MOST", 3)
     async with (
@@ -155,6 +157,7 @@ async def test_a_recorded_book_replays(tmp_path: Path) -> None:
     assert KEY not in "".join(path.read_text() for path in (tmp_path / "rec").iterdir())
 
 
+@pytest.mark.fault("K2")
 async def test_keys_and_endpoints_that_do_not_fit_open_nothing() -> None:
     with pytest.raises(ConfigError, match="needs endpoints"):
         async with open_book(venue="sim", api_key=KEY, api_secret=SECRET):
@@ -168,6 +171,7 @@ async def test_keys_and_endpoints_that_do_not_fit_open_nothing() -> None:
             pass
 
 
+@pytest.mark.fault("F1")
 async def test_a_trade_is_booked_hedged_and_idempotent(tmp_path: Path) -> None:
     async with venue() as (ready, exchange), hedger(tmp_path, ready) as machine:
         await hedged(machine)
@@ -217,6 +221,7 @@ async def test_the_originals_verbs_pass_the_gate_and_refuse_a_steered_symbol(tmp
             await machine.open_short("ETHUSDT", "1", 4)
 
 
+@pytest.mark.fault("P6")
 async def test_a_bug_in_the_machine_ends_the_block_that_entered_it(tmp_path: Path) -> None:
     async with venue() as (ready, _):
         with pytest.raises(ZeroDivisionError):

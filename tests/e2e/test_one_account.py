@@ -24,6 +24,7 @@ HEDGE_KEYS = {
 }
 
 
+@pytest.mark.fault("A2")
 async def test_the_second_process_refuses_and_names_the_first() -> None:
     with room() as folder:
         async with exchange(folder) as venue:
@@ -44,6 +45,7 @@ async def test_the_second_process_refuses_and_names_the_first() -> None:
             assert again.code == 0, again.err
 
 
+@pytest.mark.fault("F1", "F2")
 async def test_trades_are_facts_booked_once_or_refused() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:
@@ -103,6 +105,7 @@ async def test_status_has_the_keys_that_programs_read() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.fault("P7")
 async def test_a_signal_ends_it_cleanly_and_it_says_what_it_leaves(number: signal.Signals) -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:
@@ -139,6 +142,7 @@ def lines(ended: Ended) -> list[dict[str, str]]:
     return [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.fault("P7")
 async def test_a_stop_answers_a_client_that_still_waits_for_its_hedge() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:

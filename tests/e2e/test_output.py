@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 CALM = ("run", "--duration", "1s", "--no-story", "--tape", "calm")
 
 
+@pytest.mark.fault("P9")
 async def test_a_pipe_gets_json_lines_and_stdout_only_the_summary() -> None:
     with room() as folder:
         run = await command(folder, *CALM, "--json", "--state-dir", str(folder / "state"))

@@ -20,6 +20,7 @@ CEILING = 10
 """Where a figure is bounded at all: so many times what `scripts/soak sockets` holds it to."""
 
 
+@pytest.mark.fault("S13", "U1")
 async def test_ten_disconnects_lose_no_fill(seed: int) -> None:
     seen = Cuts(Clients(random.Random(seed)))
     with room() as folder:

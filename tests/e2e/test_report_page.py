@@ -228,6 +228,7 @@ def test_every_chart_is_drawn_without_a_word_or_a_request(demo: Demo, tmp_path: 
 
 @needs_browser
 @pytest.mark.browser
+@pytest.mark.fault("X7")
 def test_markup_from_the_venue_does_not_run(demo: Demo, tmp_path: Path) -> None:
     hostile = b"<script>document.title='owned'</script><img src=http://127.0.0.1:9/x onerror=document.title='owned'>"
     path = tmp_path / "hostile.rec"

@@ -22,6 +22,7 @@ CEILING = 10
 """Where a figure is bounded at all: so many times what `scripts/soak kills` holds it to."""
 
 
+@pytest.mark.fault("P1", "F3", "O2")
 async def test_ten_kills_lose_nothing_and_send_nothing_twice(seed: int) -> None:
     lanes = [Found(Clients(random.Random(seed + number))) for number in range(len(LANES))]
     with room() as first, room() as second:

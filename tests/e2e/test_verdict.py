@@ -188,6 +188,7 @@ def test_naked_without_a_named_reason_fails(runs: dict[str, Ended | BaseExceptio
     assert run.json()["blocked"] == []
 
 
+@pytest.mark.fault("O2")
 def test_an_id_sent_twice_fails(runs: dict[str, Ended | BaseException]) -> None:
     run = the(runs, "sent_twice")
     reason = failed(run)

@@ -145,6 +145,7 @@ BROKEN_MARKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_BYTES)
+@pytest.mark.fault("S7", "S9")
 def test_broken_bytes_on_the_private_stream(name: str) -> None:
     raw = BROKEN_BYTES[name]
     (event,) = decode_private(raw)
@@ -156,6 +157,7 @@ def test_broken_bytes_on_the_private_stream(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN_BYTES)
+@pytest.mark.fault("S7", "S9")
 def test_broken_bytes_on_a_market_stream(name: str) -> None:
     (event,) = decode_market(BROKEN_BYTES[name])
 
@@ -164,6 +166,7 @@ def test_broken_bytes_on_a_market_stream(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN_EVENTS)
+@pytest.mark.fault("S7")
 def test_broken_private_event(name: str) -> None:
     raw = json.dumps(BROKEN_EVENTS[name]).encode()
     (event,) = decode_private(raw)
@@ -174,6 +177,7 @@ def test_broken_private_event(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN_MARKS)
+@pytest.mark.fault("S7")
 def test_broken_market_event(name: str) -> None:
     (event,) = decode_market(json.dumps(BROKEN_MARKS[name]).encode())
 
@@ -230,6 +234,7 @@ def test_a_number_that_only_the_second_reading_refuses_is_quarantined() -> None:
         b'{"id":"time-1","status":200,"result":{"serverTime":9223372036854775808}}',
     ],
 )
+@pytest.mark.fault("S7")
 def test_a_broken_answer_is_a_parse_error(raw: bytes) -> None:
     with pytest.raises(ParseError):
         decode_ws_api(raw)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import event as observed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,18 +179,21 @@ def check_events(events: list[Event], *, private: bool, raw: bytes) -> None:
             assert raw.startswith(event.head.encode("utf-8", "replace")[:50])
 
 
+@pytest.mark.fault("S7")
 @settings(max_examples=1_500)
 @given(bent(MARKET + PRIVATE))
 def test_a_bent_frame_on_a_market_stream(raw: bytes) -> None:
     check_events(decode_market(raw), private=False, raw=raw)
 
 
+@pytest.mark.fault("S7")
 @settings(max_examples=1_500)
 @given(bent(PRIVATE + MARKET))
 def test_a_bent_frame_on_the_private_stream(raw: bytes) -> None:
     check_events(decode_private(raw), private=True, raw=raw)
 
 
+@pytest.mark.fault("S7")
 @settings(max_examples=500)
 @given(st.sampled_from(MARKET + PRIVATE), st.data())
 def test_a_broken_byte(frame: Any, data: st.DataObject) -> None:
@@ -203,6 +207,7 @@ def test_a_broken_byte(frame: Any, data: st.DataObject) -> None:
             check_figures(event)
 
 
+@pytest.mark.fault("S7")
 @settings(max_examples=500)
 @given(st.binary(max_size=400))
 def test_noise(raw: bytes) -> None:

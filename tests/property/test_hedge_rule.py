@@ -87,6 +87,7 @@ def filled(seen: HedgeView, draft: IntentDraft) -> HedgeView:
     return replace(seen, position=after, wallet=wallet, entry_price=entry, available=max(D(0), free))
 
 
+@pytest.mark.fault("K3")
 @given(accounts())
 def test_an_order_is_a_bounded_step_toward_the_target(seen: HedgeView) -> None:
     verdict = decide_hedge(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def test_hearing_the_same_twice_is_hearing_it_once(status: OrderStatus, report: 
     assert next_status(once, report) is once
 
 
+@pytest.mark.fault("O1", "O6")
 @given(STATUSES, REPORTS)
 def test_only_a_refusal_or_the_absence_rule_ends_an_order_without_the_venue(
     status: OrderStatus, reports: list[Report]
@@ -59,6 +61,7 @@ def test_only_a_refusal_or_the_absence_rule_ends_an_order_without_the_venue(
         status = after
 
 
+@pytest.mark.fault("O4")
 @given(st.permutations([Report.SENT, Report.ACCEPTED, Report.FILL, Report.FILLED]))
 def test_the_channels_of_a_filled_order_may_race(reports: list[Report]) -> None:
     status = OrderStatus.PLANNED

@@ -220,6 +220,7 @@ def test_the_fee_of_the_two_avax_fills_is_in_bnb() -> None:
     assert (order.commission, order.commission_asset) == (D("0.00004252"), "BNB")
 
 
+@pytest.mark.fault("O9")
 def test_a_fill_seen_late_counts_by_its_total() -> None:
     """Of the SEI order only one of many reports is known; its total says how much is filled."""
     frames, orders = ours(SEQUENCES["SEI one of many fills"].lines())
@@ -228,6 +229,7 @@ def test_a_fill_seen_late_counts_by_its_total() -> None:
     assert (order.status, order.filled, order.remaining) == (OrderStatus.WORKING, D(392), D(53))
 
 
+@pytest.mark.fault("U10")
 def test_funding_is_counted_and_moves_no_position() -> None:
     machine = play(SEQUENCES["funding 2022"].lines(), {})
 
@@ -241,6 +243,7 @@ BNBUSDT = Symbol("BNBUSDT")
 
 
 @pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.fault("O9")
 def test_fills_and_position_meet(name: str) -> None:
     frames, orders = ours(SEQUENCES[name].lines())
     updates = [number for number, frame in enumerate(frames) if fields(frame)["e"] == "ACCOUNT_UPDATE"]
@@ -300,6 +303,7 @@ def test_the_changes_change_something() -> None:
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
+@pytest.mark.fault("U6")
 def test_any_one_frame_replayed_at_the_end_changes_nothing(name: str) -> None:
     frames, orders = ours(SEQUENCES[name].lines())
     expected = end_of(play(frames, orders))

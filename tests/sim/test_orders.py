@@ -153,6 +153,7 @@ def test_two_reduce_only_orders_reached_at_once_do_not_flip_the_position(desk: D
 # ---------------------------------------------------------------- client order ids
 
 
+@pytest.mark.fault("O2")
 def test_a_client_id_is_unique_only_among_open_orders(desk: Desk) -> None:
     desk.order("SELL", "1", newClientOrderId="a")
     assert desk.order("SELL", "1", newClientOrderId="a").status == 200

@@ -44,6 +44,7 @@ def run(*words: str) -> tuple[int, str]:
     return int(str(end.value.code)), shown.getvalue().strip()
 
 
+@pytest.mark.fault("U1")
 def test_each_gap_has_a_certificate_in_the_ledger_and_the_replay_gives_the_same(tmp_path: Path) -> None:
     played = world(
         Happening(20_000, "S3", "private"),

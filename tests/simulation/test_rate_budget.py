@@ -39,6 +39,7 @@ def ban(played: World, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["one run", "killed inside the ban"])
+@pytest.mark.fault("O13")
 def test_a_ban_is_sat_out_without_a_single_request_and_said_out_loud(killed: bool) -> None:
     happenings = [Happening(40_000, "buy", "1"), Happening(60_000, "S3", "ws_api"), Happening(70_000, "U2", "event")]
     if killed:
@@ -57,6 +58,7 @@ def test_a_ban_is_sat_out_without_a_single_request_and_said_out_loud(killed: boo
     assert sent and (sent[-1].decided_ns - played.exchange.start_ms * MS) // MS > 130_000, "hedged once it was over"
 
 
+@pytest.mark.fault("O12")
 def test_others_on_the_account_leave_raising_no_room_and_reducing_some() -> None:
     played = world(
         Happening(31_000, "buy", "0.4"), Happening(34_000, "sell", "1"), Happening(35_000, "buy", "0.7"), minutes=2
@@ -79,6 +81,7 @@ def test_others_on_the_account_leave_raising_no_room_and_reducing_some() -> None
     assert any(not reduces and when > 44 for reduces, when in orders), "once the count is too old to hold us"
 
 
+@pytest.mark.fault("O12")
 def test_others_on_the_address_hold_our_own_questions_back_and_nobody_is_refused() -> None:
     played = world(minutes=3)
     limits = played.exchange.limits

@@ -16,6 +16,7 @@ from streamhedge.world.script import KINDS, Case, Happening, draw
 from streamhedge.world.shrink import shrink
 from streamhedge.world.world import Outcome
 from tests.simulation.worlds import MINUTES_MS, run_case, run_seed
+from tests.support.fault_table import WORLD_ROWS
 
 CASES = Path(__file__).parent / "cases"
 SAMPLE = range(1, 31)
@@ -26,6 +27,7 @@ def sampled(seed: int) -> Outcome:
     return run_seed(seed)
 
 
+@pytest.mark.fault(*WORLD_ROWS)
 @pytest.mark.parametrize("seed", SAMPLE)
 def test_the_invariants_hold(seed: int) -> None:
     outcome = sampled(seed)

@@ -40,6 +40,7 @@ def config(
 # ---------------------------------------------------------------- modes
 
 
+@pytest.mark.fault("U13", "A3")
 def test_hedge_mode_halts_at_set_up_and_when_a_position_shows_it() -> None:
     desk = Desk()
     desk.take(replace(make.setup(), dual_side=True))
@@ -57,6 +58,7 @@ def test_hedge_mode_halts_at_set_up_and_when_a_position_shows_it() -> None:
     assert desk.float("+1") == []
 
 
+@pytest.mark.fault("A4")
 def test_multi_assets_mode_halts_at_set_up_and_when_it_is_switched_on() -> None:
     desk = Desk()
     desk.take(replace(make.setup(), multi_assets=True))
@@ -77,6 +79,7 @@ def test_a_second_reason_to_halt_does_not_hide_the_first() -> None:
     assert len(desk.said("halted")) == 1
 
 
+@pytest.mark.fault("U14", "A4")
 def test_leverage_above_the_limit_reduces_on_our_symbol_alone() -> None:
     desk = Desk()
     desk.take(config(ETHUSDT, leverage=50))
@@ -99,6 +102,7 @@ def test_contract_news_of_other_symbols_is_no_business_of_ours() -> None:
     assert ETHUSDT not in desk.state.memory
 
 
+@pytest.mark.fault("U14")
 def test_new_brackets_have_the_accounts_own_read_again() -> None:
     desk = Desk()
     before = desk.state.book.instruments[make.BTCUSDT].brackets
@@ -114,6 +118,7 @@ def test_contract_news_before_the_set_up_waits_for_it() -> None:
     assert machine.core.memory_of(make.BTCUSDT).block is None
 
 
+@pytest.mark.fault("A8")
 def test_a_contract_the_venue_does_not_list_blocks_with_what_to_correct() -> None:
     desk = Desk()
     del desk.state.book.instruments[make.BTCUSDT]
@@ -139,6 +144,7 @@ def test_a_set_up_with_too_much_leverage_blocks_the_symbol_until_it_is_lowered()
 
 
 @pytest.mark.parametrize("audit", [True, False])
+@pytest.mark.fault("U11")
 def test_a_snapshot_without_a_balance_is_asked_again_and_moves_nothing(audit: bool) -> None:
     desk = Desk()
     empty = replace(make.snapshot("0", at_ms=desk.now_ms + 50, audit=audit), balances=())
@@ -148,6 +154,7 @@ def test_a_snapshot_without_a_balance_is_asked_again_and_moves_nothing(audit: bo
     assert make.USDT in desk.state.book.balances
 
 
+@pytest.mark.fault("U14")
 def test_a_margin_call_asks_for_a_snapshot_at_once_and_names_the_symbols() -> None:
     desk = Desk()
     row = MarginCallRow(make.BTCUSDT, PositionSide.BOTH, D(-10), D("67121.4"), D(2_000))
@@ -164,6 +171,7 @@ def test_insurance_is_told_with_its_amount() -> None:
     assert "-12.5" in desk.said("insurance")[0]
 
 
+@pytest.mark.fault("U10", "A7")
 def test_funding_in_another_asset_is_kept_out_of_the_sum_and_stands_in_the_ledger() -> None:
     desk = Desk()
     update = make.account_update("-10", at_ms=desk.now_ms + 5, reason="FUNDING_FEE")

@@ -70,6 +70,7 @@ def test_the_worked_example() -> None:
 
 
 @pytest.mark.parametrize("number", range(20))
+@pytest.mark.fault("F7")
 def test_every_change_of_value_is_in_a_line(number: int, seed: int) -> None:
     chance = random.Random(f"attribution-{seed}-{number}")
     with exact():

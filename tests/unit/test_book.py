@@ -48,12 +48,14 @@ def pair(long: str, short: str) -> AccountUpdate:
 # ---------------------------------------------------------------- what wins
 
 
+@pytest.mark.fault("U6", "U7")
 def test_absolute_values_win_and_older_ones_never_do() -> None:
     book = book_with(make.account_update("-2", at_ms=T + 5), make.account_update("-1", wallet="1", at_ms=T + 4))
     assert book.quantity(make.BTCUSDT) == -2
     assert book.balances[make.USDT].wallet_balance == 400_000
 
 
+@pytest.mark.fault("U6")
 def test_fills_of_one_millisecond_apply_in_order_and_a_repetition_undoes_nothing() -> None:
     # One match, three fills, one T: 0.02, 0.04, 1; a second connection tells it all again, one event behind.
     story = [
@@ -75,6 +77,7 @@ def test_a_return_to_an_earlier_size_within_one_millisecond_is_not_taken_for_a_r
     assert book.balances[make.USDT].wallet_balance == 98
 
 
+@pytest.mark.fault("U11", "U13")
 def test_a_row_not_named_is_unchanged_and_a_flat_one_way_row_closes_no_hedge_side() -> None:
     book = book_with(pair("3", "-1"))
     flat = make.account_update("0", at_ms=T + 1)
@@ -91,6 +94,7 @@ def test_only_a_size_that_changed_is_reported() -> None:
     assert moved.quantity == -2
 
 
+@pytest.mark.fault("U11")
 def test_absent_from_a_complete_snapshot_is_flat_unless_an_event_is_newer() -> None:
     book = book_with(make.account_update("-1"))
     asked_before = make.snapshot(at_ms=T, requested_ns=T * MS)
@@ -100,6 +104,7 @@ def test_absent_from_a_complete_snapshot_is_flat_unless_an_event_is_newer() -> N
     assert book.quantity(make.BTCUSDT) == 0
 
 
+@pytest.mark.fault("U7")
 def test_a_snapshot_older_than_the_row_keeps_it_and_refreshes_the_venues_columns() -> None:
     book = book_with(make.account_update("-2", at_ms=T + 10))
     old = make.snapshot("-1", entry="67000", at_ms=T + 9)
@@ -168,6 +173,7 @@ def test_an_isolated_position_stands_on_its_own_wallet() -> None:
 # ---------------------------------------------------------------- marks
 
 
+@pytest.mark.fault("M2")
 def test_a_mark_that_jumps_waits_for_the_one_that_agrees() -> None:
     book = book_with()
     frames = [("60000", False), ("65999", False), ("72600", True), ("72000", False), ("79199", False)]
@@ -176,6 +182,7 @@ def test_a_mark_that_jumps_waits_for_the_one_that_agrees() -> None:
         assert (book.marks[make.BTCUSDT].suspicious_since_ns is not None) is suspicious, price
 
 
+@pytest.mark.fault("M2")
 def test_a_mark_far_from_its_index_waits_from_the_very_first_frame() -> None:
     book = book_with()
     book.apply_mark(make.mark("60000", T, index="57000"), T * MS)
@@ -184,6 +191,7 @@ def test_a_mark_far_from_its_index_waits_from_the_very_first_frame() -> None:
     assert book.marks[make.BTCUSDT].suspicious_since_ns is None
 
 
+@pytest.mark.fault("M2")
 def test_a_mark_that_goes_on_jumping_is_believed_after_two_seconds() -> None:
     book = book_with()
     for second, price in enumerate(("60000", "70000", "80000")):

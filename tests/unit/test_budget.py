@@ -60,6 +60,7 @@ def test_headers_and_rate_limits_are_read_and_what_is_none_of_them_is_left_out()
     assert limits_of("none") == ({}, {})
 
 
+@pytest.mark.fault("O12")
 def test_without_any_word_of_the_venue_our_own_count_holds_us_to_half() -> None:
     budget = Budget()
     assert taken(budget, AUDIT, T0) == 120, "1,200 of 2,400"
@@ -81,6 +82,7 @@ def test_what_others_use_leaves_a_fifth_for_what_cancels() -> None:
     assert budget.windows["weight_1m"].used(T0 + 60 * S) == 10, "a count is as old as its window at most"
 
 
+@pytest.mark.fault("O12")
 def test_orders_keep_a_fifth_for_reducing_and_the_limits_are_the_venues_own() -> None:
     budget = Budget()
     budget.hear(RateNews({"orders_10s": 70}, {"orders_10s": 100, "orders_1m": 1_000}, 0, None, 0), T0)
@@ -91,6 +93,7 @@ def test_orders_keep_a_fifth_for_reducing_and_the_limits_are_the_venues_own() ->
     assert budget.orders_left(T0 + 12 * S, reducing=False) == 50, "as many as anybody asks for"
 
 
+@pytest.mark.fault("O13")
 def test_silence_lasts_as_long_as_the_venue_says_and_a_little_more() -> None:
     budget = Budget()
     budget.hear(news(status=429, wait_ms=5_000, jitter=999), T0)
@@ -100,6 +103,7 @@ def test_silence_lasts_as_long_as_the_venue_says_and_a_little_more() -> None:
     assert budget.shake_hands(T0 + S) == 5_000 and budget.shake_hands(T0 + 7 * S) == 0
 
 
+@pytest.mark.fault("O13")
 def test_where_the_venue_does_not_say_how_long_429_doubles_and_418_is_two_minutes() -> None:
     budget = Budget()
     waits = []

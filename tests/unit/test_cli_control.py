@@ -54,6 +54,7 @@ async def send(path: Path, line: bytes, *, close: bool = False) -> dict[str, Any
         writer.close()
 
 
+@pytest.mark.fault("X1")
 async def test_an_object_is_answered_and_its_sender_known(path: Path) -> None:
     assert await send(path, b'{"verb":"status"}\n') == {"echo": {"verb": "status"}, "uid": os.getuid()}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -73,6 +74,7 @@ async def test_a_refusal_carries_its_exit_code(path: Path) -> None:
     assert await send(path, b'{"verb":"no"}\n') == {"error": "refused; nothing was done", "exit": 2}
 
 
+@pytest.mark.fault("X1")
 async def test_a_silent_client_is_let_go_and_hinders_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "LINE_S", 0.05)
     reader, writer = await asyncio.open_unix_connection(str(path))
@@ -81,6 +83,7 @@ async def test_a_silent_client_is_let_go_and_hinders_nobody(path: Path, monkeypa
     writer.close()
 
 
+@pytest.mark.fault("X1")
 async def test_too_many_conversations_are_refused_until_they_end(path: Path) -> None:
     silent = [await asyncio.open_unix_connection(str(path)) for _ in range(control.TALKING_MOST)]
     found = await send(path, b'{"verb":"status"}\n')

@@ -33,12 +33,14 @@ DEMO = REPOSITORY / "streamhedge" / "settings" / "demo.toml"
         ("aiohttp", "4.0", "ok"),
     ],
 )
+@pytest.mark.fault("S9", "X9")
 def test_floors_of_libraries(name: str, installed: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "version", lambda asked: installed)
     found = floor(name, doctor.FLOORS[name])
     assert found.verdict == verdict and found.found == installed and "pip install" in found.repair
 
 
+@pytest.mark.fault("X8")
 def test_files_that_others_may_write(tmp_path: Path) -> None:
     file = tmp_path / "hedge.toml"
     file.write_text("")
@@ -49,6 +51,7 @@ def test_files_that_others_may_write(tmp_path: Path) -> None:
     assert found.verdict == "fail" and f"chmod go-w {file}" in found.repair
 
 
+@pytest.mark.fault("X8")
 def test_a_state_folder_that_is_not_ours_alone(tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert machine(state)[0].verdict == "ok", "not there yet is fine"
@@ -59,6 +62,7 @@ def test_a_state_folder_that_is_not_ours_alone(tmp_path: Path) -> None:
     assert machine(state)[0].verdict == "ok"
 
 
+@pytest.mark.fault("P3")
 def test_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "DISK_LEAST", 1 << 60)
     assert {check.name: check.verdict for check in machine(tmp_path)}["disk"] == "warn"

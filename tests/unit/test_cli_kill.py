@@ -107,6 +107,7 @@ async def test_a_process_that_listens_ends_by_sigterm(folder: Path, holders: lis
 
 
 @pytest.mark.parametrize("how", ["deaf", "stopped"])
+@pytest.mark.fault("P12")
 async def test_a_process_that_does_not_ends_by_sigkill(
     folder: Path, holders: list[subprocess.Popen[str]], how: str
 ) -> None:
@@ -130,6 +131,7 @@ async def test_the_latch_is_written_after_the_end_when_the_ledger_was_held(
     assert report["halted"] and "drill" in str(latch(folder))
 
 
+@pytest.mark.fault("P12")
 async def test_no_ledger_is_a_problem_that_stops_nothing(folder: Path, holders: list[subprocess.Popen[str]]) -> None:
     process = hold(holders, folder)
     for file in folder.iterdir():
@@ -152,6 +154,7 @@ async def test_a_ledger_that_is_none_is_a_problem_that_stops_nothing(
     assert process.wait() == -signal.SIGTERM
 
 
+@pytest.mark.fault("P12")
 async def test_a_venue_that_cannot_be_reached_leaves_orders_named(folder: Path) -> None:
     name = commit_an_order(folder)
     report = await kill_process(target(folder, venue=True), reason="drill", say=lambda text: None)
@@ -169,6 +172,7 @@ async def test_orders_nobody_can_cancel_are_named(folder: Path) -> None:
     assert report["cancelled"] == [] and any(name in text and "-c FILE" in text for text in report["problems"])
 
 
+@pytest.mark.fault("P12")
 async def test_twice_is_as_good_as_once(folder: Path) -> None:
     Ledger(make_folder(folder) / "ledger.sqlite").close()
     first = await kill_process(target(folder), reason="one", say=lambda text: None)

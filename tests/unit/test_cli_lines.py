@@ -8,6 +8,8 @@ import os
 import threading
 import time
 
+import pytest
+
 from streamhedge.domain.commands import Level, Note
 from streamhedge.ops.lines import Lines
 
@@ -29,6 +31,7 @@ class Pipe(io.TextIOBase):
         return len(text)
 
 
+@pytest.mark.fault("P9")
 def test_a_reader_that_stalls_costs_lines_not_time() -> None:
     pipe = Pipe()
     lines = Lines(out=pipe, json=False, waiting_most=10)
@@ -60,6 +63,7 @@ def test_losses_are_told_once_the_reader_reads_again() -> None:
     assert "again" in pipe.written[-1]
 
 
+@pytest.mark.fault("P9")
 def test_a_pipe_nobody_reads_never_blocks() -> None:
     """A real pipe: 64 KiB fit, then the kernel would make a writer wait for ever."""
     read, write = os.pipe()
@@ -70,6 +74,7 @@ def test_a_pipe_nobody_reads_never_blocks() -> None:
     os.close(read)
 
 
+@pytest.mark.fault("P9", "P7")
 def test_a_reader_that_is_gone_stops_nothing() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -103,6 +108,7 @@ def test_json_lines_are_whole_objects() -> None:
     assert row["time"] == "2026-11-20T08:00:00.000+00:00" and row["quantity"] == "1" and "\n" in row["text"]
 
 
+@pytest.mark.fault("X7")
 def test_foreign_text_cannot_steer_a_terminal() -> None:
     out = io.StringIO()
     lines = Lines(out=out, json=False)

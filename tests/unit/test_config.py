@@ -227,6 +227,7 @@ def test_the_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
         ('asset = "BTC"', 'asset = "btc"', "String should match pattern"),
     ],
 )
+@pytest.mark.fault("K1")
 def test_a_value_that_does_not_fit_is_named_with_its_line(tmp_path: Path, good: str, bad: str, said: str) -> None:
     assert WHOLE.count(good) == 1
     text = WHOLE.replace(good, bad)
@@ -239,6 +240,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_line(tmp_path: Path, good: 
 @pytest.mark.parametrize(
     "limit", [line.split(" = ")[0] for line in WHOLE.split("[limits]")[1].split("[sim]")[0].split("\n") if line]
 )
+@pytest.mark.fault("K1")
 def test_every_limit_must_be_said(tmp_path: Path, limit: str) -> None:
     text = "\n".join(line for line in WHOLE.splitlines() if not line.startswith(f"{limit} = "))
     assert faults(tmp_path, text) == [
@@ -251,6 +253,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     assert "hedge is missing" in faults(tmp_path, 'venue = "sim"')[0]
 
 
+@pytest.mark.fault("K1")
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     text = WHOLE.replace('max_naked = "50_000 USDT"', "").replace("leverage = 3", "leverage = 0")
     assert len(faults(tmp_path, text, sets=("ladder.cooldwn=1s",))) == 3
@@ -313,6 +316,7 @@ def test_a_variable_that_names_nothing_is_refused(tmp_path: Path, name: str, sai
         ("hedge.0.band=1", "there is no [[hedge]] for 0"),
     ],
 )
+@pytest.mark.fault("K1")
 def test_a_set_that_names_nothing_is_refused(tmp_path: Path, said: str, reason: str) -> None:
     with pytest.raises(ConfigError, match="--set") as caught:
         load(tmp_path, sets=(said,))
@@ -441,6 +445,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_config([binary], [], {})
 
 
+@pytest.mark.fault("X8")
 def test_a_file_that_anybody_may_write_to_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, WHOLE)
     path.chmod(0o646)
@@ -510,6 +515,7 @@ def account_of(tmp_path: Path, venue: str, account: str | None) -> Config:
         ("sim", None, None),
     ],
 )
+@pytest.mark.fault("K2")
 def test_the_key_is_that_of_the_account_that_is_meant(
     tmp_path: Path, venue: str, account: str | None, said: str | None
 ) -> None:
@@ -533,12 +539,14 @@ def endpoints(said: Endpoints) -> str:
 
 
 @pytest.mark.parametrize(("venue", "wrong"), [("live", DEMO), ("demo", LIVE), ("sim", LIVE), ("sim", DEMO)])
+@pytest.mark.fault("K2", "X5")
 def test_the_endpoints_of_another_venue_are_refused(tmp_path: Path, venue: str, wrong: Endpoints) -> None:
     text = WHOLE.replace('venue = "sim"', f'venue = "{venue}"') + endpoints(wrong)
     (line,) = faults(tmp_path, text)
     assert line.startswith(f"hedge.toml:{line_of(text, '[endpoints]')}: venue {venue} with the ")
 
 
+@pytest.mark.fault("X5")
 def test_a_strange_host_is_refused_at_load(tmp_path: Path) -> None:
     strange = Endpoints(rest="https://evil.example", stream=LIVE.stream, ws_api=LIVE.ws_api)
     (line,) = faults(tmp_path, WHOLE + endpoints(strange))

@@ -127,6 +127,7 @@ async def test_before_the_first_mark_there_is_no_plan_to_confirm(tmp_path: Path)
         assert (await words.answer({"verb": "plan"}, ME))["plan"] == []
 
 
+@pytest.mark.fault("K7")
 async def test_a_halt_is_lifted_on_a_live_book_only(tmp_path: Path) -> None:
     async with running(tmp_path, served=False) as (machine, words):
         await words.answer({"verb": "halt", "reason": "look"}, ME)

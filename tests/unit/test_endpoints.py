@@ -46,6 +46,7 @@ def test_loopback_has_three_names() -> None:
         "",
     ],
 )
+@pytest.mark.fault("X5")
 def test_any_other_address_is_refused(rest: str) -> None:
     with pytest.raises(ConfigError, match=r"endpoints\.rest = .*nothing was started"):
         checked(replace(LOCAL if "127" in rest else LIVE, rest=rest))
@@ -81,6 +82,7 @@ def test_addresses_of_two_exchanges_are_refused(name: str, one: Endpoints, other
         ("sim", LOCAL, True),
     ],
 )
+@pytest.mark.fault("K2")
 def test_the_venue_that_is_named_is_the_one_that_is_called(venue: str, endpoints: Endpoints, fits: bool) -> None:
     if fits:
         assert checked(endpoints, venue=venue) is endpoints

@@ -30,6 +30,7 @@ def book(request: TradeRequest, *, held: str = "10", original: FloatTrade | None
 
 
 @pytest.mark.parametrize("nothing", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.fault("F2")
 def test_what_is_no_number_is_refused_wherever_it_stands(nothing: str) -> None:
     good = Buy("10000", btc="0.1488", price="67121.4", reason="test")
     assert book(good).quantity == D("0.1488")
@@ -38,6 +39,7 @@ def test_what_is_no_number_is_refused_wherever_it_stands(nothing: str) -> None:
             book(replace(good, **{name: D(nothing)}))
 
 
+@pytest.mark.fault("F2")
 def test_text_that_is_no_number_never_becomes_a_trade() -> None:
     for make in (Buy, Sell, Deposit, Withdraw):
         with pytest.raises(CommandError, match="not a float trade"):
@@ -46,6 +48,7 @@ def test_text_that_is_no_number_never_becomes_a_trade() -> None:
         Buy("10000", price="dear")
 
 
+@pytest.mark.fault("F2")
 def test_an_amount_below_a_hundred_millionth_is_refused() -> None:
     for request in (Sell("0.000000001"), Deposit("0.000000009"), Withdraw("0.000000001")):
         with pytest.raises(CommandError, match="rounds to nothing at 8 decimals"):

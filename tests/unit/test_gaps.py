@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from streamhedge.domain.commands import Persist, QueryOrder
 from streamhedge.domain.events import (
     BookStatusChanged,
@@ -48,6 +50,7 @@ def unanswered(order: Order) -> OrderOutcome:
     return OrderOutcome(client_order_id=order.client_order_id, **said, **rest)
 
 
+@pytest.mark.fault("U1")
 def test_a_gap_without_loss_closes_with_both_sides_named_and_nothing_left() -> None:
     desk = Desk()
     desk.take(make.account_update("-10", at_ms=desk.now_ms), after_ms=50)
@@ -68,6 +71,7 @@ def test_a_gap_without_loss_closes_with_both_sides_named_and_nothing_left() -> N
     assert [row["closed_ns"] is None for row in written(desk)] == [True, False, False], "opened, closed, far side"
 
 
+@pytest.mark.fault("U1")
 def test_a_trade_nobody_told_of_is_found_and_named() -> None:
     desk = Desk()
     lose(desk)
@@ -88,6 +92,7 @@ def test_a_foreign_fill_told_inside_the_gap_explains_the_change() -> None:
     assert mend(desk, "-9.5").residual == []
 
 
+@pytest.mark.fault("U1")
 def test_our_own_fill_settled_by_order_status_explains_the_change() -> None:
     desk = Desk()
     desk.float("1")

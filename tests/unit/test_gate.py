@@ -126,6 +126,7 @@ def test_a_reduce_only_symbol_and_a_contract_that_rests_let_cuts_pass() -> None:
         ({}, {"unmarked": (Symbol("ETHUSDT"),)}),
     ],
 )
+@pytest.mark.fault("M1", "S5")
 def test_a_raise_needs_fresh_and_whole_knowledge(inside: dict[str, Any], beyond: dict[str, Any]) -> None:
     assert judged(raising(), short_of(**inside)) == ""
     assert judged(raising(), short_of(**beyond)) == "R11 data"
@@ -140,6 +141,7 @@ def test_a_cut_needs_a_confirmed_position_and_nothing_else() -> None:
 # ---------------------------------------------------------------- one at a time
 
 
+@pytest.mark.fault("O1")
 def test_one_order_at_a_time_but_the_ladder_beside_a_raise_in_doubt() -> None:
     doubt = {"open_orders": 1, "doubt_orders": 1, "pending_low": D(-1)}
     ladder = cutting(purpose=Purpose.LADDER)
@@ -170,6 +172,7 @@ def test_intents_open_on_all_symbols_are_counted() -> None:
         (raising(quantity=D("0.001")), {"min_notional": D(67)}),
     ],
 )
+@pytest.mark.fault("O14")
 def test_what_the_venue_would_refuse_is_not_sent(draft: IntentDraft, filters: dict[str, Any]) -> None:
     assert judged(draft, short_of()) == "", "the filter alone refuses it"
     assert judged(draft, short_of(**with_filters(**filters))) == "filters"
@@ -219,6 +222,7 @@ def test_a_limit_holds_from_the_first_step_beyond_it(
     assert judged(raising(), short_of(**beyond)) == control
 
 
+@pytest.mark.fault("M4")
 def test_a_raise_needs_a_limit_price_inside_the_collar_on_either_side() -> None:
     market = raising(type=OrderType.MARKET, price=None, time_in_force=None)
     assert judged(market, short_of()) == "R2 collar"
@@ -254,6 +258,7 @@ def test_no_limit_of_raising_holds_back_a_cut() -> None:
     assert judged(cutting(), seen, orders_last_minute=50, turnover_today=D(10**9)) == ""
 
 
+@pytest.mark.fault("O20")
 def test_the_pace_of_intents_binds_hedges_at_once_and_the_ladder_at_twice() -> None:
     ladder = cutting(purpose=Purpose.LADDER)
     assert judged(raising(), short_of(), intents_last_minute=59) == ""
@@ -262,11 +267,13 @@ def test_the_pace_of_intents_binds_hedges_at_once_and_the_ladder_at_twice() -> N
     assert judged(ladder, short_of(), intents_last_minute=120) == "O20 intents"
 
 
+@pytest.mark.fault("O12")
 def test_the_accounts_order_rate_binds_raises() -> None:
     assert judged(raising(), short_of(), orders_last_minute=119) == ""
     assert judged(raising(), short_of(), orders_last_minute=120) == "R4 rate"
 
 
+@pytest.mark.fault("O12", "O13")
 def test_the_venues_limits_bind_raises_first_and_its_silence_binds_all() -> None:
     left = {"raises_left": 0, "reduces_left": 1}
     assert judged(raising(), short_of(), raises_left=1) == ""

@@ -167,6 +167,7 @@ async def test_the_answer_that_asks_for_silence_is_recorded_with_its_jitter() ->
         assert 0 <= said["jitter_permille"] < 1_000
 
 
+@pytest.mark.fault("O2")
 async def test_an_order_leaves_once_and_its_answer_is_an_input() -> None:
     async with outbox() as out:
         ((source, said),) = await out.after(place(out.hands))
@@ -176,6 +177,7 @@ async def test_an_order_leaves_once_and_its_answer_is_an_input() -> None:
         assert KEY not in json.dumps(said) and "signature" not in json.dumps(said)
 
 
+@pytest.mark.fault("C4", "P4")
 async def test_an_order_past_its_deadline_never_leaves() -> None:
     async with outbox() as out:
         ((source, said),) = await out.after(place(out.hands, late=True))
@@ -183,6 +185,7 @@ async def test_an_order_past_its_deadline_never_leaves() -> None:
         assert out.venue.asked == []
 
 
+@pytest.mark.fault("P7")
 async def test_after_the_end_began_an_order_is_void_and_nothing_else_moves() -> None:
     async with outbox() as out:
         await out.hands.close()
@@ -191,6 +194,7 @@ async def test_after_the_end_began_an_order_is_void_and_nothing_else_moves() -> 
         assert out.venue.asked == []
 
 
+@pytest.mark.fault("O2", "O16")
 async def test_a_server_error_is_passed_on_and_never_asked_again() -> None:
     async with outbox() as out:
         out.venue.statuses["POST /fapi/v1/order"] = 503
@@ -199,6 +203,7 @@ async def test_a_server_error_is_passed_on_and_never_asked_again() -> None:
         assert out.venue.times("POST", "/fapi/v1/order") == 1
 
 
+@pytest.mark.fault("S9", "O5")
 async def test_an_answer_larger_than_the_bound_is_no_answer_but_it_was_sent() -> None:
     async with outbox() as out:
         out.venue.bodies["POST /fapi/v1/order"] = "x" * (BODY_MOST + 1)
@@ -218,6 +223,7 @@ async def test_a_cancel_names_the_order() -> None:
 # ---------------------------------------------------------------- listen keys
 
 
+@pytest.mark.fault("X3")
 async def test_a_listen_key_becomes_a_handle_before_it_is_an_input() -> None:
     async with outbox() as out:
         out.venue.bodies["POST /fapi/v1/listenKey"] = '{"listenKey":"very-secret-1"}'
@@ -303,6 +309,7 @@ async def test_a_part_that_is_refused_is_told_as_the_set_ups_failure(path: str) 
 # ---------------------------------------------------------------- sockets
 
 
+@pytest.mark.fault("S13")
 async def test_a_message_in_fragments_is_one_input_and_control_frames_between_are_none() -> None:
     async def talk(connection: ServerConnection) -> None:
         await connection.send(['{"e":', '"markPrice', 'Update"}'])
@@ -326,6 +333,7 @@ async def test_a_message_in_fragments_is_one_input_and_control_frames_between_ar
             assert states[1]["reason"] == "code 1001 maintenance" and 0 <= states[1]["jitter_permille"] < 1_000
 
 
+@pytest.mark.fault("P6")
 async def test_what_the_taker_raises_is_told_and_ends_no_connection() -> None:
     async def talk(connection: ServerConnection) -> None:
         for number in range(3):
@@ -348,6 +356,7 @@ async def test_what_the_taker_raises_is_told_and_ends_no_connection() -> None:
 
 
 @pytest.mark.parametrize("stream", [MARKET, PRIVATE, WS_API])
+@pytest.mark.fault("S12")
 async def test_no_connection_is_told_with_a_reason(stream: str) -> None:
     async with outbox() as out:
         ((source, said),) = await out.after(OpenStream(stream=stream, connection=4, delay_ms=0, handle="lk1"))

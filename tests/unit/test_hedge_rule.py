@@ -67,6 +67,7 @@ def test_the_policy_short_is_what_config_wants(said: dict[str, Decimal], float_q
     assert policy_short(params=params, max_short_ratio=ZERO, float_quantity=D(float_quantity)) == 0
 
 
+@pytest.mark.fault("O7")
 def test_dust_is_named_and_carried() -> None:
     verdict = decide_hedge(view(float_quantity=D("10.14898378"), position=D("-10.148")))
     assert verdict.target == D("-10.148")
@@ -181,6 +182,7 @@ def test_a_position_off_the_step_is_reduced_by_whole_steps_only() -> None:
     assert hold_of(view(float_quantity=ZERO, position=D("-0.0005"))) == "dust"
 
 
+@pytest.mark.fault("O7", "O14")
 def test_a_raise_below_the_minimum_notional_is_dust_and_a_reduction_is_not() -> None:
     low = make.hedge_params(band=D(1))
     instrument = replace(make.instrument(), min_notional=D(100))
@@ -190,6 +192,7 @@ def test_a_raise_below_the_minimum_notional_is_dust_and_a_reduction_is_not() -> 
     assert order_of(replace(seen, float_quantity=D("9.999"))).reduce_only
 
 
+@pytest.mark.fault("O17", "M4")
 def test_a_raise_is_a_limit_ioc_inside_the_collar() -> None:
     draft = order_of(view(float_quantity=D("10.14898378")))
     assert (draft.side, draft.quantity, draft.price) == (Side.SELL, D("0.148"), D("66450.2"))
@@ -202,6 +205,7 @@ def test_after_two_zero_fills_a_reduction_goes_to_market() -> None:
     assert order_of(view(float_quantity=D(11), zero_fills=2)).type is OrderType.LIMIT
 
 
+@pytest.mark.fault("O11")
 def test_a_long_is_closed_before_a_short_is_opened() -> None:
     draft = order_of(view(position=D(2), float_quantity=D(3)))
     assert (draft.side, draft.quantity, draft.reduce_only) == (Side.SELL, D(2), True)
@@ -320,6 +324,7 @@ def test_while_paced_the_floor_is_rehedge() -> None:
     assert paced < plain
 
 
+@pytest.mark.fault("A6")
 def test_naked_exposure_after_a_cut_is_blocked_for_margin_with_its_remedy() -> None:
     seen = view(mark_price=D("73350.0"), position=D("-8.360"), wallet=D("239724.949"), paced=True, last_paced_ns=NOW_NS)
     verdict = decide_hedge(seen)

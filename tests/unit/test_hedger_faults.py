@@ -33,6 +33,7 @@ def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMHEDGE_LOCK_DIR", str(tmp_path))
 
 
+@pytest.mark.fault("P4", "F3")
 async def test_a_caller_that_gives_up_while_the_trade_is_written_does_not_lose_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +68,7 @@ async def test_a_caller_that_gives_up_while_the_trade_is_written_does_not_lose_i
 @pytest.mark.parametrize(
     "body", [b"<html>maintenance</html>", b'{"code":0}', b'{"symbols":[{}]}'], ids=["page", "object", "row"]
 )
+@pytest.mark.fault("S12")
 async def test_a_page_where_the_filters_were_due_does_not_end_the_hedger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
@@ -89,6 +91,7 @@ async def test_a_page_where_the_filters_were_due_does_not_end_the_hedger(
         assert not machine._machine._group._aborting  # type: ignore[attr-defined]
 
 
+@pytest.mark.fault("P2", "O2")
 def test_books_put_back_from_a_backup_never_number_an_order_twice(tmp_path: Path) -> None:
     used: list[ClientOrderId] = []
     live, copy = tmp_path / "own" / "ledger.sqlite", tmp_path / "copy.sqlite"
@@ -110,6 +113,7 @@ def test_books_put_back_from_a_backup_never_number_an_order_twice(tmp_path: Path
     assert name not in used, "this id was on the wire before: order.status would answer with the old order"
 
 
+@pytest.mark.fault("K7")
 def test_a_block_that_only_a_person_lifts_outlives_a_restart(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "own" / "ledger.sqlite")
     ledger.open_epoch(started_ms=make.T0_MS, boot_id="b", version="1")
@@ -139,6 +143,7 @@ def test_a_block_that_only_a_person_lifts_outlives_a_restart(tmp_path: Path) -> 
     assert state.memory[make.BTCUSDT].block is not None, "the restart goes on fighting the person"
 
 
+@pytest.mark.fault("X3")
 async def test_a_host_that_logs_everything_learns_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     async with venue() as ready, hedger(tmp_path, ready) as machine:

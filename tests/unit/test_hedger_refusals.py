@@ -76,6 +76,7 @@ async def test_a_hedger_that_hears_nothing_refuses_with_the_reason(tmp_path: Pat
         assert result.hedge.status == "blocked" and result.hedge.reason.endswith("look")
 
 
+@pytest.mark.fault("K7")
 async def test_a_verb_needs_a_reason_and_a_symbol_of_this_process(tmp_path: Path) -> None:
     async with hedger(tmp_path) as machine:
         before = machine.ledger.states()
@@ -98,6 +99,7 @@ async def test_a_verb_needs_a_reason_and_a_symbol_of_this_process(tmp_path: Path
         (VerbKind.FLATTEN, make.BTCUSDT, {"flatten:BTCUSDT"}),
     ],
 )
+@pytest.mark.fault("K4", "K7")
 async def test_a_verb_is_latched_over_restarts_until_it_is_resumed(
     tmp_path: Path, kind: VerbKind, symbol: Symbol | None, latches: set[str]
 ) -> None:

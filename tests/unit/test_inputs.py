@@ -84,6 +84,7 @@ def test_no_answer_at_all_is_status_zero() -> None:
     assert isinstance(found, CallFailed) and (found.status, found.message) == (0, "TimeoutError")
 
 
+@pytest.mark.fault("O8")
 def test_the_answer_to_a_cancel_decides_nothing() -> None:
     assert rest("cancel", '{"code":-2011,"msg":"Unknown order sent."}', status=400) == []
 

@@ -173,6 +173,7 @@ def play(outcome: str, reply: str, other: str, step_ms: int, lost: tuple[str, in
 
 @pytest.mark.parametrize("outcome", FILLS)
 @pytest.mark.parametrize("reply", REPLIES)
+@pytest.mark.fault("U5", "O4")
 def test_one_order_ends_at_the_target_in_every_order_of_its_messages(outcome: str, reply: str) -> None:
     if outcome == "never there" and reply in ("final", "accepted"):
         reply = "doubt"
@@ -181,16 +182,19 @@ def test_one_order_ends_at_the_target_in_every_order_of_its_messages(outcome: st
 
 @pytest.mark.parametrize("outcome", ["filled", "part", "nothing"])
 @pytest.mark.parametrize("other", ["foreign before", "foreign after", "adl before"])
+@pytest.mark.fault("U5", "A1")
 def test_so_does_one_beside_a_fill_of_somebody_else(outcome: str, other: str) -> None:
     assert play(outcome, "final", other, 7) >= 10
 
 
 @pytest.mark.parametrize("lane", ["account", "order"])
+@pytest.mark.fault("U8")
 def test_so_does_one_of_whose_messages_one_is_lost(lane: str) -> None:
     assert play("filled", "final", "", 7, lost=(lane, 0)) >= 2
     assert play("filled", "doubt", "", 70, lost=(lane, 0)) >= 2
     assert play("two fills", "final", "", 7, lost=(lane, 1)) >= 2
 
 
+@pytest.mark.fault("U8")
 def test_so_does_one_beside_a_fill_of_somebody_else_whose_report_is_lost() -> None:
     assert play("filled", "final", "foreign before", 7, lost=("order", 0)) >= 2

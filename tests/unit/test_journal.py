@@ -133,6 +133,7 @@ def test_headers_and_sums_cannot_be_fed(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- what happens to files
 
 
+@pytest.mark.fault("P2")
 def test_a_recording_torn_at_any_byte_is_cut_there_and_reported(tmp_path: Path) -> None:
     whole = record(tmp_path, numbered(6)).read_bytes()
     torn = tmp_path / "torn.rec"
@@ -171,6 +172,7 @@ def test_a_tail_of_rubbish_is_cut_where_it_begins(tmp_path: Path) -> None:
     assert "the 15 bytes after line 5" in told[0]
 
 
+@pytest.mark.fault("P2")
 def test_one_flipped_bit_anywhere_before_a_sum_is_named(tmp_path: Path) -> None:
     whole = record(tmp_path, [b'{"n":0}', b'*"J"*', b"{}"]).read_bytes()
     sum_begins = whole[:-1].rindex(b"\n") + 1
@@ -235,6 +237,7 @@ def test_a_missing_file_says_what_to_name(tmp_path: Path) -> None:
         list(read_lines(tmp_path / "none.rec"))
 
 
+@pytest.mark.fault("P10")
 def test_another_format_asks_for_the_program_that_wrote_it(tmp_path: Path) -> None:
     path = tmp_path / "new.rec"
     path.write_bytes(b'1 header {"format":2}\n')
@@ -284,6 +287,7 @@ def test_each_segment_begins_with_the_header_of_its_moment_and_reads_by_itself(t
         assert orjson.loads(lines[0].payload)["seq"] == 2 * index
 
 
+@pytest.mark.fault("X8")
 def test_files_are_ours_alone(tmp_path: Path) -> None:
     path = record(tmp_path / "new", [b"{}"])
     packed = compress(record(tmp_path / "new", [b"{}"], name="other"))
@@ -291,6 +295,7 @@ def test_files_are_ours_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.fault("X8")
 def test_a_link_or_a_file_in_the_way_is_not_written_through(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
@@ -300,6 +305,7 @@ def test_a_link_or_a_file_in_the_way_is_not_written_through(tmp_path: Path) -> N
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.fault("X8")
 def test_a_folder_that_anybody_may_write_to_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
@@ -432,6 +438,7 @@ ENOSPC, EIO = 28, 5
 
 
 @pytest.mark.parametrize("error", [ENOSPC, EIO, None], ids=["ENOSPC", "EIO", "short write"])
+@pytest.mark.fault("P3")
 def test_a_disk_that_fails_at_any_byte_leaves_whole_lines_and_one_error(tmp_path: Path, error: int | None) -> None:
     whole = len(record(tmp_path / "whole", numbered(4)).read_bytes())
     for room in range(whole):
@@ -459,6 +466,7 @@ def test_a_disk_that_fails_at_any_byte_leaves_whole_lines_and_one_error(tmp_path
         assert [line.payload for line in inputs(path)] == numbered(4)[:taken]
 
 
+@pytest.mark.fault("P3")
 def test_a_flush_that_fails_is_told_and_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = writer(tmp_path)
     journal.append(T0_NS, "tick", b"{}")

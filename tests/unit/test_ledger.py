@@ -88,6 +88,7 @@ def ended(committed: Order, status: OrderStatus) -> Persist:
 # ---------------------------------------------------------------- float trades
 
 
+@pytest.mark.fault("F1")
 def test_a_float_trade_is_booked_once(ledger: Ledger) -> None:
     assert ledger.record_float_trade(trade()) is True
     assert ledger.record_float_trade(trade()) is False
@@ -110,6 +111,7 @@ def test_a_float_trade_is_booked_once(ledger: Ledger) -> None:
     ],
     ids=lambda other: next(iter(other)),
 )
+@pytest.mark.fault("F1")
 def test_the_same_id_with_other_content_is_refused_and_changes_nothing(
     ledger: Ledger, other: dict[str, object]
 ) -> None:
@@ -148,6 +150,7 @@ def test_two_threads_book_one_trade_once(ledger: Ledger) -> None:
 # ---------------------------------------------------------------- intents
 
 
+@pytest.mark.fault("O2")
 def test_an_intent_is_committed_once_ever(ledger: Ledger, path: Path) -> None:
     ledger.commit_intent(order())
     ledger.persist(ended(order(), OrderStatus.FILLED))
@@ -288,6 +291,7 @@ FILLING = """
 """
 
 
+@pytest.mark.fault("P3")
 def test_a_full_disk_commits_nothing_by_half(path: Path) -> None:
     code = textwrap.dedent(FILLING).format(repository=str(REPOSITORY), path=str(path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -313,6 +317,7 @@ def run_as_nobody(code: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.fault("P3")
 def test_a_read_only_folder_is_one_clear_error() -> None:
     folder = Path(tempfile.mkdtemp(prefix="streamhedge-read-only-"))
     try:
@@ -345,6 +350,7 @@ def test_file_and_folder_are_ours_alone(ledger: Ledger, path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+@pytest.mark.fault("X8")
 def test_a_ledger_that_others_may_write_to_is_refused(path: Path, mode: int) -> None:
     with opened(path):
         pass
@@ -365,6 +371,7 @@ def test_a_folder_that_others_may_write_to_is_refused(path: Path, mode: int) -> 
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.fault("X8")
 def test_somebody_elses_ledger_is_refused(path: Path) -> None:
     with opened(path):
         pass
@@ -374,6 +381,7 @@ def test_somebody_elses_ledger_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["real.sqlite", "gone.sqlite"])
+@pytest.mark.fault("X8")
 def test_a_link_is_refused_and_not_followed(path: Path, tmp_path: Path, target: str) -> None:
     with opened(tmp_path / "elsewhere" / "real.sqlite"):
         pass
@@ -397,6 +405,7 @@ def test_no_ledger_is_no_ledger(path: Path) -> None:
     assert path.read_bytes().startswith(b"hello")
 
 
+@pytest.mark.fault("P10")
 def test_the_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
     with opened(path):
         pass
@@ -406,6 +415,7 @@ def test_the_ledger_of_a_newer_program_is_left_alone(path: Path) -> None:
         Ledger(path)
 
 
+@pytest.mark.fault("P10")
 def test_a_ledger_from_before_the_certificates_is_read_as_it_is_and_brought_up_to_date_when_written(path: Path) -> None:
     with opened(path) as books:
         books.record_float_trade(trade())

@@ -50,6 +50,7 @@ def holder(tmp_path: Path, name: str = "sim-abc") -> Iterator[subprocess.Popen[s
         process.communicate()
 
 
+@pytest.mark.fault("A2")
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         with pytest.raises(AlreadyRunning, match=rf"pid {process.pid}, state /states/one\. This one did nothing"):
@@ -65,6 +66,7 @@ def test_another_account_or_venue_is_another_lock(tmp_path: Path) -> None:
         InstanceLock("sim-abd", state_dir=tmp_path).release()
 
 
+@pytest.mark.fault("A2")
 def test_a_holder_that_is_killed_lets_go(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.kill()
@@ -129,6 +131,7 @@ def test_a_cleaner_of_temporary_files_sees_that_both_are_locked(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+@pytest.mark.fault("X8")
 def test_a_folder_that_others_may_write_to_is_refused(mode: int) -> None:
     lock_folder().chmod(mode)
     with pytest.raises(ConfigError, match=rf"not ours alone \(owner \d+, mode {mode:o}\)"):
@@ -154,6 +157,7 @@ def test_a_link_or_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> Non
         lock_folder()
 
 
+@pytest.mark.fault("X8")
 def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")

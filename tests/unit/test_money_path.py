@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from streamhedge.domain.commands import PlaceOrder, Reaction, RequestSnapshot
 from streamhedge.domain.events import (
     AccountConfigUpdate,
@@ -136,6 +138,7 @@ def foreign(side: Side, quantity: str, *, trade: int, at_ms: int) -> ExecutionRe
 # ---------------------------------------------------------------- double hedges
 
 
+@pytest.mark.fault("U7")
 def test_a_snapshot_between_two_fills_of_one_match_does_not_undo_the_second() -> None:
     desk = Desk()
     assert desk.float("+1")
@@ -152,6 +155,7 @@ def test_a_snapshot_between_two_fills_of_one_match_does_not_undo_the_second() ->
     assert again == [], "the venue holds -11 already: the answer was asked before both fills"
 
 
+@pytest.mark.fault("P1")
 def test_a_fill_found_after_a_restart_is_not_hedged_again_on_a_lagging_snapshot() -> None:
     first = Desk()
     first.float("+1")
@@ -174,6 +178,7 @@ def test_a_fill_found_after_a_restart_is_not_hedged_again_on_a_lagging_snapshot(
     assert again == [], "1 BTC of the 11 wanted is filled: the venue holds -11"
 
 
+@pytest.mark.fault("U7")
 def test_one_lagging_snapshot_does_not_outweigh_a_reported_fill() -> None:
     desk = Desk()
     desk.float("+1")
@@ -189,6 +194,7 @@ def test_one_lagging_snapshot_does_not_outweigh_a_reported_fill() -> None:
     assert again == [], "the report says that the venue holds -11"
 
 
+@pytest.mark.fault("O2")
 def test_a_duplicate_id_is_in_doubt_and_asked_about() -> None:
     told = classify_order(
         client_order_id=ClientOrderId("sh-7f3a91c2-1-000001"),
@@ -202,6 +208,7 @@ def test_a_duplicate_id_is_in_doubt_and_asked_about() -> None:
     assert told.kind is OutcomeKind.IN_DOUBT
 
 
+@pytest.mark.fault("F4")
 def test_a_float_trade_is_undone_once() -> None:
     bought = make.float_trade("1").trade
     book = [bought]
@@ -238,6 +245,7 @@ def test_a_float_trade_is_undone_once() -> None:
 # ---------------------------------------------------------------- latched off although all is well
 
 
+@pytest.mark.fault("A1")
 def test_a_foreign_sweep_of_one_millisecond_around_our_order_does_not_latch_the_symbol() -> None:
     desk = Desk()
     t = desk.now_ms = desk.now_ms + 1_000
@@ -257,6 +265,7 @@ def test_a_foreign_sweep_of_one_millisecond_around_our_order_does_not_latch_the_
     assert desk.memory.block is None, desk.memory.block.reason
 
 
+@pytest.mark.fault("U8", "U15")
 def test_two_snapshots_of_one_moment_are_one_disagreement() -> None:
     desk = Desk()
     desk.float("+1")
@@ -270,6 +279,7 @@ def test_two_snapshots_of_one_moment_are_one_disagreement() -> None:
     assert desk.memory.block is None, "two that disagree, at least 1 s apart (HEDGING 8)"
 
 
+@pytest.mark.fault("A5")
 def test_an_adl_lost_in_a_gap_while_our_order_was_under_way_does_not_latch_the_symbol() -> None:
     desk = Desk()
     desk.float("+1")
@@ -311,6 +321,7 @@ def test_a_user_stream_slower_than_the_reply_does_not_block_the_slices_of_a_hedg
 # ---------------------------------------------------------------- nothing is sent although it could be
 
 
+@pytest.mark.fault("A6")
 def test_a_margin_refusal_of_a_raise_does_not_hold_the_ladder() -> None:
     desk = Desk(wallet="250000")
     desk.float("+0.5")
@@ -352,6 +363,7 @@ def test_orders_that_fill_nothing_use_up_no_turnover() -> None:
     assert tried >= 11, f"after {tried} empty IOCs nothing is tried any more: {desk.memory.blocked}"
 
 
+@pytest.mark.fault("A4")
 def test_a_leverage_that_is_right_again_ends_the_reducing() -> None:
     desk = Desk()
     high = AccountConfigUpdate(event_time_ms=desk.now_ms, symbol=make.BTCUSDT, leverage=20, multi_assets=None)
@@ -365,6 +377,7 @@ def test_a_leverage_that_is_right_again_ends_the_reducing() -> None:
 # ---------------------------------------------------------------- the session
 
 
+@pytest.mark.fault("U8")
 def test_a_snapshot_asked_before_a_private_frame_was_lost_does_not_make_the_book_live() -> None:
     session = Session(SessionState(symbols=[Symbol("BTCUSDT")]))
     now = make.T0_MS * NS_PER_MS
@@ -390,6 +403,7 @@ def test_a_snapshot_asked_before_a_private_frame_was_lost_does_not_make_the_book
     assert session.state.status == "SUSPECT", "what the lost frame said may be newer than this answer"
 
 
+@pytest.mark.fault("U6", "O9")
 def test_a_fill_told_by_the_status_answer_and_by_its_report_is_paid_for_once() -> None:
     desk = Desk()
     desk.float("+1")

@@ -14,20 +14,24 @@ def test_every_status_has_an_answer_to_every_report(status: OrderStatus, report:
 
 
 @pytest.mark.parametrize("status", [OrderStatus.SENT, OrderStatus.PLANNED, OrderStatus.IN_DOUBT])
+@pytest.mark.fault("O1")
 def test_no_answer_is_in_doubt_never_refused(status: OrderStatus) -> None:
     assert next_status(status, Report.DOUBT) is OrderStatus.IN_DOUBT
 
 
 @pytest.mark.parametrize("report", [Report.SENT, Report.DOUBT, Report.REFUSED, Report.ABSENT])
+@pytest.mark.fault("O4")
 def test_a_filled_order_stays_filled_whatever_a_slower_channel_says(report: Report) -> None:
     assert next_status(OrderStatus.FILLED, report) is OrderStatus.FILLED
 
 
+@pytest.mark.fault("O4")
 def test_a_late_refusal_cannot_undo_an_accepted_order() -> None:
     assert next_status(OrderStatus.WORKING, Report.REFUSED) is OrderStatus.WORKING
 
 
 @pytest.mark.parametrize("closed", [OrderStatus.ABSENT, OrderStatus.REFUSED])
+@pytest.mark.fault("O6")
 def test_a_fill_reopens_what_was_closed_for_lack_of_evidence(closed: OrderStatus) -> None:
     assert next_status(closed, Report.FILLED) is OrderStatus.FILLED
     assert next_status(closed, Report.FILL) is OrderStatus.WORKING

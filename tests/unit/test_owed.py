@@ -93,6 +93,7 @@ def test_a_latch_that_was_refused_is_written_on_the_next_tick(shop: Shop) -> Non
     assert (result.diverged, result.digest) == (None, digest), "what the ledger did stands in the recording"
 
 
+@pytest.mark.fault("P3")
 def test_a_ledger_that_refuses_halts_and_nothing_is_sent(shop: Shop) -> None:
     fills = shop.venue.trades
     shop.disk.full = True
@@ -103,6 +104,7 @@ def test_a_ledger_that_refuses_halts_and_nothing_is_sent(shop: Shop) -> None:
     assert shop.venue.trades == fills
 
 
+@pytest.mark.fault("P3")
 def test_no_order_is_committed_before_what_is_owed(shop: Shop) -> None:
     """The tick that would write it has not come; the order does not overtake it."""
     shop.disk.full = True

@@ -91,6 +91,7 @@ class Desk:
 # ---------------------------------------------------------------- global states
 
 
+@pytest.mark.fault("K6")
 def test_halted_sends_nothing_and_says_the_ladder_is_off_each_minute() -> None:
     desk = Desk()
     desk.verb(VerbKind.HALT)
@@ -136,6 +137,7 @@ def test_a_halted_symbol_is_latched_and_its_ladder_off() -> None:
 
 
 @pytest.mark.parametrize("halted", [False, True])
+@pytest.mark.fault("K4", "O11")
 def test_flatten_closes_in_reduce_only_slices_even_while_halted_and_stays_flat(halted: bool) -> None:
     desk = Desk(limits=make.limits(max_order_notional=D(300_000)))
     if halted:
@@ -159,6 +161,7 @@ def test_flatten_closes_in_reduce_only_slices_even_while_halted_and_stays_flat(h
 # ---------------------------------------------------------------- limits
 
 
+@pytest.mark.fault("S5", "C4")
 def test_a_late_loop_raises_nothing_but_still_reduces() -> None:
     desk = Desk()
     desk.take(Tick(lag_ms=400))
@@ -189,6 +192,7 @@ def test_what_our_trading_costs_in_a_day_stops_raising_and_never_the_shorts_own_
     assert trading_state(desk.state) is TradingState.ACTIVE, "a new day"
 
 
+@pytest.mark.fault("M4")
 def test_naked_above_the_limit_alarms_and_stops_no_hedge() -> None:
     desk = Desk(limits=make.limits(max_naked=D(50_000), max_short_ratio=D(1)), ladder=make.ladder_params())
     desk.verb(VerbKind.REDUCE)
@@ -198,6 +202,7 @@ def test_naked_above_the_limit_alarms_and_stops_no_hedge() -> None:
     assert [order.quantity for order in desk.verb(VerbKind.RESUME)] == [D(2)]
 
 
+@pytest.mark.fault("A1")
 def test_a_short_far_above_what_is_allowed_is_reducing_and_the_correction_passes() -> None:
     desk = Desk()
     desk.verb(VerbKind.HALT)
@@ -222,6 +227,7 @@ def test_an_unrealised_loss_is_an_alarm_with_the_floats_gain_beside_it() -> None
 # ---------------------------------------------------------------- effectiveness
 
 
+@pytest.mark.fault("K3")
 def test_a_fill_that_leads_away_from_its_target_blocks_the_symbol_for_good() -> None:
     """The gap after the fill must be smaller than the gap before it; a sign error stops after one order."""
     desk = Desk(position="-9")
@@ -236,6 +242,7 @@ def test_a_fill_that_leads_away_from_its_target_blocks_the_symbol_for_good() -> 
     assert desk.memory.block is None
 
 
+@pytest.mark.fault("K3")
 def test_partial_fills_buys_manual_trades_and_adl_never_trip_the_effectiveness_check() -> None:
     desk = Desk()
     for quantity in ("+1", "+1", "+1", "+1", "+1"):
@@ -253,6 +260,7 @@ def test_partial_fills_buys_manual_trades_and_adl_never_trip_the_effectiveness_c
 # ---------------------------------------------------------------- what shares the margin
 
 
+@pytest.mark.fault("U12")
 def test_a_position_elsewhere_is_followed_and_nothing_is_raised_before_its_margin_is_known() -> None:
     desk = Desk(wallet="2000000")
     update = make.account_update("-10", wallet="2000000", at_ms=desk.now_ms + 1)
@@ -280,6 +288,7 @@ def test_a_position_elsewhere_is_followed_and_nothing_is_raised_before_its_margi
         ({"base_asset": "ETH"}, "is a contract on ETH"),
     ],
 )
+@pytest.mark.fault("A8")
 def test_an_unfit_contract_blocks_until_it_fits(said: dict[str, str], words: str) -> None:
     desk = Desk()
     bad = replace(make.setup(), instruments=(replace(make.instrument(), **said),))
@@ -290,6 +299,7 @@ def test_an_unfit_contract_blocks_until_it_fits(said: dict[str, str], words: str
     assert desk.orders(make.setup()) != []
 
 
+@pytest.mark.fault("A8")
 def test_contract_news_blocks_at_once_and_lifts_again() -> None:
     desk = Desk()
     news = ContractInfo(make.BTCUSDT, "PERPETUAL", "PRE_SETTLE", None, desk.now_ms)
@@ -309,6 +319,7 @@ def test_an_isolated_hedge_inside_its_own_ladder_is_refused_with_the_arithmetic(
 # ---------------------------------------------------------------- orders that rest, jump, or come from before
 
 
+@pytest.mark.fault("O8", "O17")
 def test_a_resting_order_of_ours_is_cancelled_and_a_foreign_one_left_alone() -> None:
     desk = Desk()
     rows = tuple(
@@ -320,6 +331,7 @@ def test_a_resting_order_of_ours_is_cancelled_and_a_foreign_one_left_alone() -> 
     assert any(note.startswith("foreign_order") and "left alone" in note for note in desk.notes)
 
 
+@pytest.mark.fault("U11")
 def test_a_position_that_jumps_by_more_than_any_order_waits_for_a_second_snapshot() -> None:
     """An empty answer of a lagging replica must not have the whole hedge sold again."""
     desk = Desk(hedges=(make.hedge_params(max_order_quantity=D(4)),))
@@ -361,6 +373,7 @@ def recovered(desk: Desk, *, side: Side = Side.SELL, quantity: str = "1") -> Ord
     return order
 
 
+@pytest.mark.fault("P1")
 def test_an_order_of_an_earlier_run_keeps_the_hedge_silent_and_its_report_waits_for_the_position() -> None:
     desk = Desk(position="-9", floats="9")
     order = recovered(desk)
@@ -372,6 +385,7 @@ def test_an_order_of_an_earlier_run_keeps_the_hedge_silent_and_its_report_waits_
     assert desk.mark() == []
 
 
+@pytest.mark.fault("P1")
 def test_an_earlier_order_settled_by_status_needs_a_snapshot_before_the_next_decision() -> None:
     desk = Desk(position="-9", floats="9")
     order = recovered(desk)

@@ -57,6 +57,7 @@ def test_a_silence_the_venue_asked_for_and_the_number_of_the_last_gap_come_back(
     assert state.heard == Heard(event="fill", event_time_ms=123, recv_ns=None)
 
 
+@pytest.mark.fault("K7")
 def test_every_latch_comes_back_with_its_reason(ledger: Ledger) -> None:
     ledger.set_state("halted", {"reason": "disk"})
     ledger.set_state("reduce", {"reason": "look"})
@@ -106,6 +107,7 @@ def test_the_days_counts_go_on_and_end_with_the_day(ledger: Ledger) -> None:
     assert (meter.turnover, meter.hedge_cost) == (D(0), D(0))
 
 
+@pytest.mark.fault("P1")
 def test_an_order_whose_end_nobody_learnt_is_in_doubt_and_may_be_anything(ledger: Ledger) -> None:
     machine = Reactor(State(instance=ledger.instance, epoch=1), make.policy())
     with exact():
@@ -149,6 +151,7 @@ def test_an_order_that_ended_without_a_trace_is_known_should_it_fill_after_all(
 WAITS_NS = make.policy().limits.recv_window_ms * NS_PER_MS + QUARANTINE_EXTRA_NS
 
 
+@pytest.mark.fault("P1")
 def test_after_a_reboot_nothing_is_raised_until_a_lost_request_is_dead(ledger: Ledger) -> None:
     """However long the visible rows have been silent: the one that was lost may be of the last moment."""
     ledger.open_epoch(started_ms=make.T0_MS - 3_600_000, boot_id="boot-1", version="1")

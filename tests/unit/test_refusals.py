@@ -48,6 +48,7 @@ def status_of(name: str, *, report: Report | None = None, inconclusive: bool = F
 
 
 @pytest.mark.parametrize("code", AUTHENTICATION_CODES)
+@pytest.mark.fault("X6")
 def test_a_refused_key_halts_and_stays_halted_over_a_restart(code: int) -> None:
     desk = raising()
     reaction = desk.refuse(code, status=401)
@@ -58,12 +59,14 @@ def test_a_refused_key_halts_and_stays_halted_over_a_restart(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [*FILTER_CODES, *CLOSED_CODES])
+@pytest.mark.fault("O14")
 def test_a_broken_filter_has_the_filters_read_again(code: int) -> None:
     reaction = raising().refuse(code)
     assert [c for c in reaction.commands if isinstance(c, RequestSetup)]
 
 
 @pytest.mark.parametrize("code", REDUCE_ONLY_CODES)
+@pytest.mark.fault("A8")
 def test_a_symbol_the_venue_only_closes_is_reduce_only_for_a_minute(code: int) -> None:
     desk = raising()
     desk.refuse(code)
@@ -75,16 +78,19 @@ def test_a_symbol_the_venue_only_closes_is_reduce_only_for_a_minute(code: int) -
 
 
 @pytest.mark.parametrize("code", [-2022, -4118, -2019])
+@pytest.mark.fault("O10", "A6")
 def test_a_refusal_that_doubts_our_position_or_margin_has_the_account_read(code: int) -> None:
     reaction = raising().refuse(code)
     assert [c for c in reaction.commands if isinstance(c, RequestSnapshot) and c.audit]
 
 
 @pytest.mark.parametrize("code", [-1021, -5028])
+@pytest.mark.fault("C1")
 def test_a_refused_clock_has_the_time_asked(code: int) -> None:
     assert [c for c in raising().refuse(code).commands if isinstance(c, RequestTime)]
 
 
+@pytest.mark.fault("O14")
 def test_the_third_same_refusal_in_a_minute_blocks_for_a_minute_and_no_longer() -> None:
     desk = raising()
     for after_ms in (1_100, 2_100):
@@ -116,6 +122,7 @@ def test_refusals_of_different_kinds_do_not_add_up() -> None:
         (-2019, 400, None, (1_000, 2_000, 4_000, 8_000)),
     ],
 )
+@pytest.mark.fault("O3", "O13")
 def test_the_next_try_comes_after_the_venues_word_or_a_doubling_pause(
     code: int, status: int, said_ms: int | None, waits_ms: tuple[int, ...]
 ) -> None:
@@ -138,6 +145,7 @@ def test_an_answer_to_an_order_nobody_knows_changes_nothing() -> None:
     assert digest((desk.state.orders, desk.state.book, desk.state.floats)) == before
 
 
+@pytest.mark.fault("O5")
 def test_an_answer_that_names_another_order_halts() -> None:
     desk = raising()
     desk.take(accepted(desk.order.client_order_id, report=Report.ACCEPTED, names="sh-7f3a91c2-1-000009"), after_ms=5)
@@ -145,6 +153,7 @@ def test_an_answer_that_names_another_order_halts() -> None:
     assert desk.mark() == []
 
 
+@pytest.mark.fault("O4")
 def test_a_refusal_after_the_fill_was_reported_changes_nothing() -> None:
     desk = raising()
     order = desk.order
@@ -154,6 +163,7 @@ def test_a_refusal_after_the_fill_was_reported_changes_nothing() -> None:
     assert (desk.state.meter.refused, desk.memory.retry_after_ns) == (0, 0)
 
 
+@pytest.mark.fault("O19")
 def test_a_report_of_our_order_with_another_side_halts() -> None:
     desk = raising()
     report = make.execution_report(desk.order, last="0.5", at_ms=desk.now_ms)
@@ -161,6 +171,7 @@ def test_a_report_of_our_order_with_another_side_halts() -> None:
     assert "SELL 1 here and BUY 1 at the venue" in (desk.state.halted or "")
 
 
+@pytest.mark.fault("A2")
 def test_an_id_under_our_prefix_that_is_not_of_our_making_is_a_foreign_trade() -> None:
     for text in ("sh-7f3a91c2-1", "sh-7f3a91c2-x-000001", "sh-7f3a91c2-1-00000x", "web_sh-1-2-3"):
         assert parse_client_order_id(text) is None
@@ -202,6 +213,7 @@ def test_doubt_is_told_and_counted_once_and_so_is_its_end() -> None:
     assert order.status is OrderStatus.FILLED and len(desk.said("settled")) == 1
 
 
+@pytest.mark.fault("O1")
 def test_an_answer_that_proves_nothing_leaves_the_order_in_doubt() -> None:
     desk = raising()
     order = desk.order
@@ -220,6 +232,7 @@ def test_not_found_says_nothing_of_an_order_that_has_ended() -> None:
     assert order.status is OrderStatus.FILLED and order.absences == 0
 
 
+@pytest.mark.fault("O6", "O18")
 def test_a_working_order_that_a_ghost_report_revives_holds_the_symbol_until_it_ends() -> None:
     desk = raising()
     ghost = desk.order
@@ -253,6 +266,7 @@ def test_only_recent_orders_are_remembered_and_never_one_that_may_still_fill() -
     assert "sh-7f3a91c2-1-000001" not in desk.state.orders
 
 
+@pytest.mark.fault("U6")
 def test_a_trade_number_is_remembered_long_enough_and_not_for_ever() -> None:
     desk = Desk()
     most = 4 * RECENT_ORDERS

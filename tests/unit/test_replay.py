@@ -144,6 +144,7 @@ def test_reactions_come_with_the_line_that_caused_them(told: tuple[list[Path], s
     assert {line.source for line in orders} <= {"trade", "market", "tick", "wsapi", "private", "setup", "conn", "rest"}
 
 
+@pytest.mark.fault("P3")
 def test_an_intent_that_was_not_committed_replays_as_not_sent(tmp_path: Path) -> None:
     run = Run(tmp_path, intents=0)
     run.begin()
@@ -261,6 +262,7 @@ def test_until_stops_after_the_input_with_that_number(told: tuple[list[Path], st
     assert digests[2] == headers[1]
 
 
+@pytest.mark.fault("P2")
 def test_a_torn_tail_replays_to_its_last_whole_line(told: tuple[list[Path], str, int], tmp_path: Path) -> None:
     paths, _, _ = told
     whole = paths[1].read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streamhedge.domain.commands import (
     CloseStream,
     Command,
@@ -97,6 +99,7 @@ class Line:
         return self.session.state.status
 
 
+@pytest.mark.fault("U1")
 def test_start_asks_for_everything_and_decides_nothing() -> None:
     line = Line()
     line.take(Tick())
@@ -105,12 +108,14 @@ def test_start_asks_for_everything_and_decides_nothing() -> None:
     assert line.status == "COLD"
 
 
+@pytest.mark.fault("S2", "U1")
 def test_live_needs_every_part() -> None:
     line = Line().up()
     assert line.status == "LIVE"
     assert line.since(RequestOpenOrders) == 1, "open orders are listed once at start"
 
 
+@pytest.mark.fault("S2", "M1")
 def test_an_acknowledged_but_silent_market_stream_is_not_live_and_is_named() -> None:
     line = Line()
     line.take(Tick())
@@ -129,6 +134,7 @@ def test_an_acknowledged_but_silent_market_stream_is_not_live_and_is_named() -> 
     assert line.since(OpenStream) == opened + 1, "the silent stream is opened again"
 
 
+@pytest.mark.fault("S10")
 def test_one_mute_symbol_of_two_is_found_although_the_other_speaks() -> None:
     line = Line("BTCUSDT", "ETHUSDT")
     line.up()
@@ -142,6 +148,7 @@ def test_one_mute_symbol_of_two_is_found_although_the_other_speaks() -> None:
     assert line.since(CloseStream) >= 1
 
 
+@pytest.mark.fault("U1")
 def test_events_before_the_snapshot_are_held_and_released_after_it_in_order() -> None:
     line = Line()
     line.take(Tick())
@@ -157,6 +164,7 @@ def test_events_before_the_snapshot_are_held_and_released_after_it_in_order() ->
     assert line.session.quiet
 
 
+@pytest.mark.fault("U1", "U7")
 def test_a_snapshot_asked_before_the_private_stream_opened_proves_nothing() -> None:
     line = Line().up()
     line.take(StreamClosed(PRIVATE, line.number(PRIVATE), "gone", 500))
@@ -169,6 +177,7 @@ def test_a_snapshot_asked_before_the_private_stream_opened_proves_nothing() -> N
     assert line.status == "LIVE"
 
 
+@pytest.mark.fault("S4")
 def test_back_off_is_full_jitter_and_bounded() -> None:
     line = Line().up()
     delays = []
@@ -180,6 +189,7 @@ def test_back_off_is_full_jitter_and_bounded() -> None:
     assert line.asked[-1].delay_ms == 0  # type: ignore[union-attr]
 
 
+@pytest.mark.fault("U2", "U3")
 def test_an_expired_key_is_replaced_and_the_book_synced_again() -> None:
     line = Line().up()
     line.take(ListenKeyExpired(event_time_ms=1, handle="lk1"))
@@ -199,6 +209,7 @@ def test_a_late_word_about_an_older_key_changes_nothing() -> None:
     assert line.status == "LIVE"
 
 
+@pytest.mark.fault("U2", "U4")
 def test_the_key_is_renewed_every_twenty_minutes_and_replaced_when_the_venue_forgot_it() -> None:
     line = Line().up()
     line.quiet(61 * 60)
@@ -211,6 +222,7 @@ def test_the_key_is_renewed_every_twenty_minutes_and_replaced_when_the_venue_for
     assert line.status == "SUSPECT"
 
 
+@pytest.mark.fault("U4", "O13")
 def test_a_refused_key_waits_as_long_as_the_venue_asks() -> None:
     line = Line()
     line.take(Tick())
@@ -231,6 +243,7 @@ def test_a_failed_setup_is_asked_again_after_the_wait() -> None:
     assert line.since(RequestSetup) == 2
 
 
+@pytest.mark.fault("S3", "S11")
 def test_connections_are_rotated_before_the_venue_drops_them_and_overlap() -> None:
     line = Line().up()
     line.quiet(23 * 3600 + 30)
@@ -243,6 +256,7 @@ def test_connections_are_rotated_before_the_venue_drops_them_and_overlap() -> No
     assert CloseStream(PRIVATE, old[PRIVATE], "rotated") in line.asked
 
 
+@pytest.mark.fault("S1", "U2", "U8")
 def test_the_private_stream_is_audited_and_unproven_without_answers() -> None:
     line = Line().up()
     line.quiet(40)
@@ -255,6 +269,7 @@ def test_the_private_stream_is_audited_and_unproven_without_answers() -> None:
     assert line.status == "LIVE"
 
 
+@pytest.mark.fault("S7", "S8")
 def test_what_nobody_understood_on_the_private_stream_loses_trust_and_on_market_does_not() -> None:
     line = Line().up()
     line.take(Quarantined("market", False, "unknown event type", "{}"))
@@ -263,12 +278,14 @@ def test_what_nobody_understood_on_the_private_stream_loses_trust_and_on_market_
     assert line.status == "SUSPECT"
 
 
+@pytest.mark.fault("C3")
 def test_a_clock_gap_is_a_crash() -> None:
     line = Line().up()
     line.take(ClockStepped(gap_ms=7_200_000))
     assert line.status == "SUSPECT"
 
 
+@pytest.mark.fault("C5", "C1")
 def test_the_offset_is_a_median_that_slow_answers_do_not_move() -> None:
     line = Line().up()
     for offset_ms, trip_ms in ((5, 20), (7, 20), (9_000, 900), (6, 20)):
@@ -280,6 +297,7 @@ def test_the_offset_is_a_median_that_slow_answers_do_not_move() -> None:
     assert line.since(RequestTime) >= 1
 
 
+@pytest.mark.fault("S3")
 def test_a_superseded_connection_is_closed() -> None:
     line = Line().up()
     line.take(StreamOpened(MARKET, 999))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streamhedge.domain.commands import CloseStream, Command, CreateListenKey, OpenStream
 from streamhedge.domain.events import Event, ListenKeyExpired, ListenKeyReady, StreamOpened, Tick
 from streamhedge.domain.values import NS_PER_MS, Symbol
@@ -43,6 +45,7 @@ class Line:
         return self.take(make.snapshot("-10", entry="67121.4", requested_ns=self.now_ns))
 
 
+@pytest.mark.fault("U1")
 def test_events_of_the_account_wait_for_the_snapshot_and_follow_it_in_order() -> None:
     line = Line().syncing()
     updates = [make.account_update(str(-11 - number)) for number in range(3)]
@@ -51,6 +54,7 @@ def test_events_of_the_account_wait_for_the_snapshot_and_follow_it_in_order() ->
     assert list(events[1:4]) == updates and line.session.state.status == "LIVE"
 
 
+@pytest.mark.fault("U1", "S6")
 def test_too_many_of_them_are_dropped_together_and_a_newer_snapshot_is_needed() -> None:
     line = Line().syncing()
     asked_ns = line.now_ns
@@ -66,6 +70,7 @@ def test_too_many_of_them_are_dropped_together_and_a_newer_snapshot_is_needed() 
     assert update not in events, "what was dropped does not come back in part"
 
 
+@pytest.mark.fault("U3")
 def test_the_end_of_a_key_that_is_not_in_use_changes_nothing() -> None:
     line = Line().syncing()
     line.snapshot()

@@ -49,6 +49,7 @@ def test_a_buy_is_usd_over_price_rounded_down_to_eight_decimals() -> None:
     assert trade.price == D("67121.4")
 
 
+@pytest.mark.fault("F6")
 def test_btc_received_wins_over_usd_by_price() -> None:
     assert book(ask(FloatTradeKind.BUY, "10000", quantity=D("0.1488"))).quantity == D("0.1488")
 
@@ -66,33 +67,39 @@ def test_more_than_the_float_is_refused(kind: FloatTradeKind) -> None:
 
 
 @pytest.mark.parametrize("amount", ["0", "-1"])
+@pytest.mark.fault("F2")
 def test_zero_and_negative_amounts_are_refused(amount: str) -> None:
     with pytest.raises(CommandError, match="must be above zero"):
         book(ask(FloatTradeKind.BUY, amount))
 
 
+@pytest.mark.fault("F7")
 def test_set_books_the_difference() -> None:
     assert book(ask(FloatTradeKind.SET, "12.5")).quantity == D("2.5")
     assert book(ask(FloatTradeKind.SET, "0")).quantity == D(-10)
 
 
+@pytest.mark.fault("F2")
 def test_a_fat_finger_needs_a_confirmation() -> None:
     with pytest.raises(CommandError, match="--yes"):
         book(ask(FloatTradeKind.BUY, "10000000"))
     assert book(ask(FloatTradeKind.BUY, "10000000", confirmed=True)).quantity > 100
 
 
+@pytest.mark.fault("F5")
 def test_a_price_outside_the_collar_needs_a_confirmation() -> None:
     with pytest.raises(CommandError, match="from the mark"):
         book(ask(FloatTradeKind.BUY, "10000", price=D(60_000)))
 
 
+@pytest.mark.fault("F4")
 def test_a_void_books_the_inverse_with_its_own_id() -> None:
     bought = book(ask(FloatTradeKind.BUY, "10000"))
     undone = book(ask(FloatTradeKind.VOID, "0", trade_id=TradeId("ft-2")), original=bought)
     assert (undone.quantity, undone.usd, undone.voids) == (-bought.quantity, -bought.usd, bought.trade_id)
 
 
+@pytest.mark.fault("F4")
 def test_a_void_of_nothing_or_of_a_void_is_refused() -> None:
     with pytest.raises(CommandError, match="no such float trade"):
         book(ask(FloatTradeKind.VOID, "0"))
@@ -110,6 +117,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.fault("F1")
 def test_the_same_words_repeat_the_trade_whatever_the_mark_is_now(kind: FloatTradeKind) -> None:
     held = book(ask(kind, "1.5"))
     assert repeats(held, ask(kind, "1.50"))

@@ -60,6 +60,7 @@ def said(code: int | None, message: str | None) -> bytes:
 
 
 @pytest.mark.parametrize("error", ["read timeout", "connection reset", "server disconnected", ""])
+@pytest.mark.fault("O1", "O15")
 def test_no_answer_after_a_first_byte_is_in_doubt(error: str) -> None:
     outcome = classify(None, None, sent=True, error=error)
 
@@ -69,6 +70,7 @@ def test_no_answer_after_a_first_byte_is_in_doubt(error: str) -> None:
 
 
 @pytest.mark.parametrize("error", ["connection refused", "no such host", "certificate has expired"])
+@pytest.mark.fault("O3")
 def test_without_a_first_byte_nothing_happened(error: str) -> None:
     outcome = classify(None, None, sent=False, error=error)
 
@@ -156,6 +158,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.fault("O1", "O3", "S12")
 def test_status_and_body(name: str) -> None:
     status, body, kind = TABLE[name]
     outcome = classify(status, body)
@@ -196,6 +199,7 @@ def test_the_transport_speaks_where_the_body_says_nothing() -> None:
         (429, {}, "Too many requests.", None),
     ],
 )
+@pytest.mark.fault("O13")
 def test_the_venue_says_how_long(status: int, headers: dict[str, str], message: str, wait_ms: int | None) -> None:
     assert classify(status, said(-1003, message), headers=headers).retry_after_ms == wait_ms
     assert retry_after_ms(headers, message, now_ms=NOW_MS) == wait_ms
@@ -205,6 +209,7 @@ def test_nothing_is_waited_for_while_in_doubt() -> None:
     assert classify(503, said(None, UNKNOWN_503), headers={"retry-after": "9"}).retry_after_ms is None
 
 
+@pytest.mark.fault("O13")
 def test_the_receive_time_of_the_recorded_answer_counts_the_ban() -> None:
     recorded = orjson.dumps(
         {
@@ -260,6 +265,7 @@ def test_an_order_id_may_be_missing() -> None:
     assert classify(200, accepted(orderId=...)).order_id is None
 
 
+@pytest.mark.fault("O7")
 def test_an_expired_remainder_keeps_its_fill() -> None:
     assert classify(200, accepted(status="EXPIRED", executedQty="0.700")).filled == D("0.7")
     assert classify(200, accepted(status="EXPIRED", executedQty=...)).filled == 0
@@ -292,6 +298,7 @@ def test_an_expired_remainder_keeps_its_fill() -> None:
         b"[" * 200_000,
     ],
 )
+@pytest.mark.fault("O5")
 def test_any_other_200_is_in_doubt(body: bytes) -> None:
     outcome = classify(200, body)
 

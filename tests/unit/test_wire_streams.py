@@ -135,6 +135,7 @@ def event_of(name: str, body: dict[str, Any]) -> bytes:
         ("ALGO_UPDATE", {**ALGO, "X": "PAUSED"}, "unknown algo status 'PAUSED'"),
     ],
 )
+@pytest.mark.fault("S8")
 def test_a_new_word_that_no_figure_hangs_on_is_taken_and_doubted(
     name: str, body: dict[str, Any], words: str | None
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_new_word_that_no_figure_hangs_on_is_taken_and_doubted(
 
 
 @pytest.mark.parametrize("name", ["STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"])
+@pytest.mark.fault("U14")
 def test_private_events_that_move_nothing(name: str) -> None:
     assert decode_private(orjson.dumps({"e": name, "E": 5, "T": 4})) == [OtherUserEvent(name, 5)]
 

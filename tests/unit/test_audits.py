@@ -1,0 +1,49 @@
+"""Audits that go on finding another position: adopted three times in ten minutes, then the symbol is blocked."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamhedge.domain.commands import PlaceOrder
+from streamhedge.domain.values import NS_PER_MS, exact
+from tests.support import builders as make
+
+MINUTE_MS = 60_000
+
+
+@pytest.mark.fault("U15")
+@pytest.mark.parametrize(("apart_ms", "blocked"), [(10_000, True), (4 * MINUTE_MS, False)], ids=["often", "rarely"])
+def test_a_book_that_must_be_corrected_a_fourth_time_blocks_the_symbol(apart_ms: int, blocked: bool) -> None:
+    machine = make.reactor()
+    start = [
+        make.setup(),
+        make.mark("67121.4"),
+        make.snapshot("-10", entry="67121.4"),
+        make.float_trade("10"),
+        make.live(),
+    ]
+    sent: list[PlaceOrder] = []
+
+    def react(event: object, at_ms: int) -> None:
+        with exact():
+            reaction = machine.react(machine.state.seq + 1, (make.T0_MS + at_ms) * NS_PER_MS, [event])  # type: ignore[list-item]
+        sent.extend(command for command in reaction.commands if isinstance(command, PlaceOrder))
+
+    for event in start:
+        react(event, 0)
+    memory = machine.core.memory_of(make.BTCUSDT)
+    for number in range(4):
+        assert memory.block is None, number
+        theirs = ("-10.001", "-10.000")[number % 2]  # inside the band: no order meddles
+        for again_ms in (0, 1_500):
+            at_ms = (number + 1) * apart_ms + again_ms
+            react(make.snapshot(theirs, entry="67121.4", audit=True, at_ms=make.T0_MS + at_ms), at_ms)
+        assert str(machine.state.book.quantity(make.BTCUSDT)) == theirs, "two audits that agree are believed"
+    assert machine.state.meter.adoptions == 4
+    assert (memory.block is not None) == blocked
+    if blocked:
+        assert memory.block is not None and memory.block.cause == "audit" and memory.block.until_ns is not None
+        sent.clear()
+        react(make.mark("67121.5"), 4 * apart_ms + 2_000)
+        react(make.float_trade("1", trade_id="ft-2"), 4 * apart_ms + 2_001)
+        assert sent == []
