@@ -129,11 +129,17 @@ class Pump:
             self._busy = False
 
     def _step(self, source: str, recv_ns: int, payload: bytes) -> None:
-        self.seq += 1
         self.last_ns = max(recv_ns, self.last_ns)
-        self._record(source, payload)
+        if not self._recorded(source, payload):
+            # HALTED before the input counts: what it would lead to must not leave, for no recording would explain it.
+            waiting = self._after.pop()
+            self._take(waiting.source, waiting.payload)
         if source == "tick" and self._owed:
             self._write_owed()
+        self._take(source, payload)
+
+    def _take(self, source: str, payload: bytes) -> None:
+        self.seq += 1
         events, commands, notes = self._decode(source, payload)
         reaction = self.reactor.react(self.seq, self.last_ns, events)
         kept, held_back = self.session.pass_on(reaction.commands, self.last_ns)
@@ -147,15 +153,18 @@ class Pump:
         for observer in self._observers:
             observer(reaction, self.last_ns)
 
-    def _record(self, source: str, payload: bytes) -> None:
+    def _recorded(self, source: str, payload: bytes) -> bool:
+        """Record one input; False when the recording has just ended, and why stands last in what is to be said."""
         if self._journal is None:
-            return
+            return True
         try:
             self._journal.append(self.last_ns, source, payload)
+            return True
         except StoreError as error:
             # The input still counts: the account moved. Nothing more is recorded, and nothing more is sent.
             self._journal = None
             self._say("store", {"what": "the recording", "message": str(error)})
+            return False
 
     def _decode(self, source: str, payload: bytes) -> tuple[list[Event], list[Command], list[Any]]:
         passed: list[Event] = []

@@ -96,6 +96,7 @@ def in_order(program: Program, ended: Ended) -> None:
 # ---------------------------------------------------------------- stopped and continued
 
 
+@pytest.mark.fault("C3", "C4")
 async def test_a_process_that_was_stopped_comes_back_as_from_a_crash(bench: Bench) -> None:
     async with bench.account.run("--json") as program:
         await hedged(bench.account)
@@ -145,6 +146,7 @@ async def _posts(bench: Bench) -> dict[str, int]:
 # ---------------------------------------------------------------- asked to end
 
 
+@pytest.mark.fault("P7")
 async def test_it_ends_in_order_wherever_it_is_asked_to(bench: Bench) -> None:
     chance = bench.clients.chance
     for moment in ("starting", "idle", "trade", "in flight", "in doubt"):
@@ -189,6 +191,7 @@ async def _brought_to(bench: Bench, moment: str) -> asyncio.Task[None] | None:
     return None
 
 
+@pytest.mark.fault("P7", "P9")
 async def test_a_hang_up_and_a_reader_that_has_gone(bench: Bench) -> None:
     # A terminal that closes hangs up on what runs in it, and takes no word any more.
     async with _on_a_terminal(bench.account) as (process, hang_up):
@@ -267,6 +270,7 @@ async def _spawned(
 # ---------------------------------------------------------------- ended at once
 
 
+@pytest.mark.fault("P7", "P1")
 async def test_a_second_interrupt_and_a_kill_while_stopped_leave_the_truth_in_the_books(bench: Bench) -> None:
     async with bench.account.run("--json") as program:
         await hedged(bench.account)
