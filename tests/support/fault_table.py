@@ -144,7 +144,6 @@ OPEN: dict[str, str] = {
     "S4": "a limit of subscriptions a second: one is sent for each symbol followed later",
     "S6": "ten minutes of a cascade; `scripts/bench` has the figures of a flood",
     "S12": "name servers and certificates that fail",
-    "O12": "another tenant of the account's budget",
     "O16": "a count of requests on a reused connection; no order is amended or cancelled by a repeated call",
     "M4": "an order book that grows thin: orders are bounded by their collar alone",
     "A2": "--takeover, which is not built: both of two halt",
