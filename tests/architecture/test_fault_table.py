@@ -25,6 +25,7 @@ from tests.support.fault_table import (
 )
 from tests.support.shared import REPOSITORY, SHARED, needs_shared
 
+pytestmark = pytest.mark.timeout(300)
 WRITE = "pytest --collect-only --fault-table writes it again; pytest -m fault --fault-table runs its tests too"
 LINE = re.compile(r"^\| \**([A-Z][0-9]{1,2})\b", re.MULTILINE)
 
@@ -34,7 +35,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The table as the tests that can be collected now would have it."""
     path = tmp_path_factory.mktemp("table") / "faults.md"
     words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", f"--fault-table={path}"]
-    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=280)
     assert path.exists(), done.stdout[-2000:] + done.stderr[-2000:]
     return path.read_text("utf-8")
 

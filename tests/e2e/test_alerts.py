@@ -45,6 +45,7 @@ async def hook() -> AsyncIterator[Hook]:
     await runner.cleanup()
 
 
+@pytest.mark.fault("K6")
 async def test_trouble_reaches_the_channel_and_nobodys_answer_is_escalated(hook: Hook) -> None:
     with room() as folder:
         more = '[[alert]]\nurl = { env = "HOOK" }\nmin = "warning"\n[limits]\nunacked_critical_after = "2s"\n'

@@ -50,6 +50,7 @@ async def hedged_again(account: Account, posts_before: dict[str, int]) -> None:
     assert sent_twice(truth) == {} and set(posts_before) <= set(truth["wire_posts"])
 
 
+@pytest.mark.fault("P7")
 async def test_a_stop_waits_for_evidence_and_answers_with_what_it_found() -> None:
     async with hedged() as (account, venue, program):
         # Answered "unknown"; it executes a while later.
@@ -68,6 +69,7 @@ async def test_a_stop_waits_for_evidence_and_answers_with_what_it_found() -> Non
         assert ended.json()["in_doubt"] == 0 and ended.json()["pass"], ended.json()["reason"]
 
 
+@pytest.mark.fault("P7")
 async def test_what_nothing_settles_is_named_and_nothing_new_is_sent() -> None:
     async with hedged() as (account, venue, program):
         await venue.arm("O1=not_executed")

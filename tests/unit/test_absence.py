@@ -43,6 +43,7 @@ def adopt(desk: Desk, position: str) -> None:
         desk.take(looked(desk, position), after_ms=1_100)
 
 
+@pytest.mark.fault("O6")
 def test_absence_closes_what_left_no_trace() -> None:
     desk = raising()
     order = doubted(desk)
@@ -52,6 +53,7 @@ def test_absence_closes_what_left_no_trace() -> None:
     assert "the position agrees" in desk.said("settled")[0]
 
 
+@pytest.mark.fault("O6", "O18")
 def test_a_position_that_moved_speaks_for_a_fill_and_keeps_the_order_in_doubt() -> None:
     desk = raising()
     order = doubted(desk)
@@ -107,6 +109,7 @@ def test_what_cannot_be_told_apart_ends_as_somebody_elses_trade_and_says_so(posi
     assert "somebody else" in said and "the position agrees" not in said
 
 
+@pytest.mark.fault("O18")
 def test_a_ghost_of_it_is_counted_all_the_same() -> None:
     desk = raising()
     order = doubted(desk)

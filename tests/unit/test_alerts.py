@@ -102,6 +102,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", (0.05,))
 
 
+@pytest.mark.fault("K6")
 async def test_what_comes_together_goes_out_as_one_message_and_repeats_are_counted(hook: Hook, tmp_path: Path) -> None:
     here = room(hook, tmp_path)
     async with here.alerts.delivering(lambda: 0):
@@ -153,6 +154,7 @@ async def test_a_channel_hears_only_what_is_loud_enough_for_it(hook: Hook, tmp_p
     assert [body["message"] for body in hook.bodies] == ["critical #1 blocked BTCUSDT: about blocked"]
 
 
+@pytest.mark.fault("K6")
 def test_a_critical_incident_that_nobody_acknowledges_is_escalated_once(tmp_path: Path) -> None:
     here = room(Hook(url="json://127.0.0.1:9/"), tmp_path)
     here.alerts.notes([note("naked", Level.CRITICAL), note("halted", Level.CRITICAL, None), note("blocked")], 1 * S)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from streamhedge.domain.commands import CancelOrder, PlaceOrder, QueryOrder
 from streamhedge.domain.events import OperatorVerb, OutcomeKind, Stopping, Tick, VerbKind
 from streamhedge.domain.order import OrderStatus, Report
@@ -40,6 +42,7 @@ def test_a_flatten_and_the_ladder_wait_for_the_next_start_too() -> None:
     assert not cut.memory.paced, "no cut was made, so nothing is paced"
 
 
+@pytest.mark.fault("P7")
 def test_what_rests_is_cancelled_and_what_is_in_doubt_is_asked_for() -> None:
     desk = raising()
     order = desk.order
