@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 
+import pytest
+
 from tests.support.processes import Account, exchange, room, until
 
 
+@pytest.mark.fault("K5", "P7")
 async def test_a_running_hedger_reads_its_configuration_again() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:

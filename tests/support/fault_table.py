@@ -135,7 +135,6 @@ REASONS: dict[str, str] = {
     "C6": "timers are data of the session and no order waits for a call, each being a task of its own; nothing aligns them",
     "P5": "no ceiling of memory or descriptors is built; queues have bounds",
     "P8": "not built: it starts as often as its supervisor says",
-    "K5": "not built: limits are read at the start, a change needs a restart",
     "K8": "the exchange's answers carry no watermark; what keeps them out of a live run are X5 (hosts) and X10 (imports)",
 }
 """Rows without a test, and why."""

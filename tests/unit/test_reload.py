@@ -20,6 +20,7 @@ D = Decimal
 NOW = make.policy()
 
 
+@pytest.mark.fault("K5")
 def test_a_wider_band_and_a_tighter_limit_are_applied_together() -> None:
     hedge = replace(NOW.hedges[0], band=D(900), naked_alert_after_ms=9_000)
     new = replace(NOW, hedges=(hedge,), limits=replace(NOW.limits, max_order_notional=D(1_000)))
@@ -37,6 +38,7 @@ def test_a_wider_band_and_a_tighter_limit_are_applied_together() -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+@pytest.mark.fault("K5")
 def test_every_limit_may_be_tightened_or_needs_a_restart_and_none_is_loosened(name: str) -> None:
     was = getattr(NOW.limits, name)
     if was is None:
