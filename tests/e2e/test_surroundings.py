@@ -81,6 +81,7 @@ def fill(path: Path) -> None:
                 assert error.errno == errno.ENOSPC, error
 
 
+@pytest.mark.fault("P3")
 async def test_a_full_disk_halts_and_with_space_again_it_hedges_on() -> None:
     with room() as folder, small_disk(folder / "disk") as disk:
         async with exchange(folder, "--tape", "calm", "--speed", "20") as venue:
@@ -134,6 +135,7 @@ async def test_a_full_disk_halts_and_with_space_again_it_hedges_on() -> None:
             assert (ended.code, ended.json()["pass"]) == (0, True), ended.json()["reason"]
 
 
+@pytest.mark.fault("P3")
 async def test_a_recording_that_broke_is_not_traded_without() -> None:
     with room() as folder, small_disk(folder / "disk") as disk:
         async with exchange(folder, "--tape", "calm", "--speed", "20") as venue:
@@ -184,6 +186,7 @@ STANDARD = 3
 """Descriptors that are always taken: input and the two outputs."""
 
 
+@pytest.mark.fault("P5")
 async def test_without_file_descriptors_it_stays_up_and_says_so() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm", "--speed", "4") as venue:
@@ -221,6 +224,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.fault("P9")
 async def test_nobody_reads_what_it_says() -> None:
     with room() as folder:
         (folder / "few.py").write_text(FEW_WAIT)
@@ -319,6 +323,7 @@ TASKS = {
 """Each kind of task that a hedger cannot be without, and how often it works before it dies."""
 
 
+@pytest.mark.fault("P6")
 async def test_a_task_that_dies_ends_the_process_and_is_named() -> None:
     async def one(place: str, works: int) -> None:
         with room() as folder:
