@@ -8,6 +8,7 @@ believed. The first violation stops the world.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Pump
 from streamhedge.sim.exchange import Exchange
+from streamhedge.world.promises import Broken, Promises
 from streamhedge.world.schedule import Schedule
 
 D = Decimal
@@ -95,6 +97,7 @@ class Auditor:
         self.limits = policy.limits
         self.hedge = policy.hedges[0]
         self.prefix = f"sh-{instance}-"
+        self.promises = Promises(exchange, schedule, policy)
         self.window_ns = self.limits.recv_window_ms * MS
         self.quarantine_ns = self.window_ns + 3 * S
         self.meant: dict[str, Meant] = {}
@@ -142,6 +145,13 @@ class Auditor:
         """Put one line on the trail."""
         self.trail.append(f"{(self.schedule.now_ns // MS) % 100_000_000 / 1000:.3f} {text}")
 
+    def promised(self, check: Callable[[], None]) -> None:
+        """Make a broken promise a violation."""
+        try:
+            check()
+        except Broken as broken:
+            raise Violation(broken.invariant, str(broken)) from None
+
     # ------------------------------------------------------------ runs
 
     def started(self, state: State, *, floats: Decimal, lost: list[str], power: bool) -> None:
@@ -150,6 +160,7 @@ class Auditor:
         for meant in [meant for meant in self.live.values() if self._is_absent(meant)]:
             self._give_up(meant)  # in the very step the run before died in
         self.float = floats
+        self.promises.started()
         self._private.clear()
         self._blind_from_ns = now_ns
         self._half.clear()
@@ -195,6 +206,7 @@ class Auditor:
             except ValueError:
                 self._untrusted("a frame nobody can read")
                 return
+            self.promises.heard(source, payload, fields)
             reader(fields)
 
     def _heard_market(self, payload: bytes) -> None:
@@ -343,6 +355,8 @@ class Auditor:
         self._check_data(meant)
         self._check_limits(meant, order.price)
         self._check_direction(meant)
+        sure = self.blind.get(order.symbol, ZERO) == 0
+        self.promised(lambda: self.promises.committed(order, wanted=self._cap(), sure=sure))
         self.meant[name] = self.live[name] = meant
         self.count(f"{meant.purpose} {'reduces' if meant.reduce_only else 'raises'}")
 
@@ -405,7 +419,7 @@ class Auditor:
         symbol, name = meant.symbol, meant.client_id
         held = self.exchange.account.position(symbol).amount
         blind = self.blind.get(symbol, ZERO)
-        cap = min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
+        cap = self._cap()
         if not meant.reduce_only:
             if meant.side != "SELL":
                 raise Violation("7", f"{name} opens a long")
@@ -420,6 +434,10 @@ class Auditor:
             raise Violation("7", f"{name} sells reduce-only with {held} held")
         if meant.purpose == "hedge" and meant.side == "BUY" and -held - meant.quantity < cap - blind - STEP:
             raise Violation("8", f"{name} buys {meant.quantity} with {held} held and {cap} wanted short")
+
+    def _cap(self) -> Decimal:
+        """Return the short that should be held, base units."""
+        return min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
 
     def unfilled(self, meant: Meant) -> Decimal:
         """Return how much of an order may still execute at the venue."""
@@ -446,6 +464,11 @@ class Auditor:
         words = (said["symbol"], said["side"], D(said["quantity"]), said.get("reduceOnly", "false") == "true")
         if words != (meant.symbol, meant.side, meant.quantity, meant.reduce_only):
             raise Violation("4", f"{name} on the wire is {words}, the row says {meant}")
+        self.promised(lambda: self.promises.sent(said))
+
+    def cancel_sent(self, query: str) -> None:
+        """Judge a cancel whose first byte leaves."""
+        self.promised(lambda: self.promises.cancel_sent(query, self.prefix))
 
     def asked(self, text: str) -> None:
         """Note when a snapshot was asked."""
@@ -505,6 +528,8 @@ class Auditor:
         state = pump.reactor.state
         self._check_open(state)
         self._check_truth(state)
+        marked_ns = self.marks.get(self.hedge.symbol, (ZERO, 0))[1]
+        self.promised(lambda: self.promises.settled(state, marked_ns=marked_ns))
         if self.inputs % FULL_EVERY == 0 or self._filled:
             self._filled = False
             self.count("full audits")

@@ -131,7 +131,9 @@ class VirtualLedger:
             self.refusing_intents -= 1
             raise LedgerUnwritable("the virtual disk is full; the intent was not written")
         self._write()
-        assert order.client_order_id not in self.now.intents, f"{order.client_order_id} is committed twice"
+        if order.client_order_id in self.now.intents:
+            self._committed(order)  # the auditor names what is broken
+            raise LedgerUnwritable(f"{order.client_order_id} is committed already; nothing was written")
         self._put(order.client_order_id, to_plain(order))
         self._committed(order)
 

@@ -26,6 +26,11 @@ def _float_trade(world: World, kind: str, value: str) -> None:
     world.book(FloatTradeKind(kind), sign * D(value))
 
 
+def _crumb(world: World, kind: str, value: str) -> None:
+    """A trade so small that its hedge may stay inside the band."""
+    _float_trade(world, "deposit" if D(value) > 0 else "withdraw", f"{abs(D(value)):f}")
+
+
 def _again(world: World, kind: str, value: str) -> None:
     """The last trade is submitted once more; the ledger must say that it stands there."""
     held = world.ledger.float_trades()
@@ -62,6 +67,29 @@ def _rival(world: World, kind: str, value: str) -> None:
         engine.place({**words, "quantity": f"{abs(D(value)):f}", "newClientOrderId": name}, world.schedule.now_ms)
     except Refusal:
         return
+
+
+def _foreign_rests(world: World, kind: str, value: str) -> None:
+    """Somebody else lets an order rest, far from the market."""
+    engine, contract = world.exchange.engine, world.exchange.contracts[BTCUSDT]
+    price = (contract.mark * D("0.96") / contract.tick).to_integral_value() * contract.tick
+    words = {"symbol": BTCUSDT, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": f"{price:f}"}
+    try:
+        engine.place({**words, "quantity": value, "newClientOrderId": "web_rests"}, world.schedule.now_ms)
+    except Refusal:
+        return
+
+
+def _thin(world: World, kind: str, value: str) -> None:
+    """So little stands on each level of the book for so many seconds: orders fill in many parts."""
+    size, _, seconds = value.partition(" ")
+    contract = world.exchange.contracts[BTCUSDT]
+    usual, contract.level_size = contract.level_size, D(size)
+
+    def back() -> None:
+        contract.level_size = max(usual, D(5))
+
+    world.schedule.after(int(seconds) * 1_000 * MS, back)
 
 
 def _transfer(world: World, kind: str, value: str) -> None:
@@ -201,4 +229,5 @@ APPLY: dict[str, Apply] = {
     **{"frames-again": _frames_again},
     **{"contract": _contract, "brackets": _brackets, "stop": _stop, "stall": _stall},
     **{"commit-fails": _commit_fails, "ledger-fails": _ledger_fails, "journal-fails": _journal_fails},
+    **{"thin": _thin, "crumb": _crumb, "foreign-rests": _foreign_rests},
 }

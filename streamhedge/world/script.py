@@ -7,7 +7,7 @@ Swarm testing: each seed switches a part of the kinds off, so that rare mixtures
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -156,12 +156,14 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "sell": (7, _between(1, 2_000_000, "0.000001")),
     "deposit": (2, _between(1, 3_000, "0.001")),
     "withdraw": (2, _between(1, 3_000, "0.001")),
+    "crumb": (2, _signed(1, 90, "0.0001")),
     "again": (2, _of("")),
     "halt": (1, _between(1, 40)),
     "reduce": (1, _between(1, 40)),
     "flatten": (1, _between(5, 40)),
     "external": (4, _signed(1, 2_000, "0.001")),
     "external-eth": (1, _signed(1, 20_000, "0.001")),
+    "foreign-rests": (1, _between(1, 500, "0.001")),
     "rival": (1, _signed(1, 100, "0.001")),
     "transfer": (3, _signed(1_000, 150_000)),
     "leverage": (1, _of("1", "2", "4", "5", "10")),
@@ -189,11 +191,12 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "O14": (1, _of("margin")),
     "O15": (3, _of("executed", "not_executed")),
     "A5": (2, _of("adl", "adl", "liquidate", "settle")),
-    "C1": (1, _for(_signed(100, 450), 2, 40)),
+    "C1": (1, _for(_signed(100, 900), 2, 40)),
     "M1": (1, _for(_of("x"), 2, 30)),
     "M3": (1, _between(3, 60)),
     "contract": (1, _for(_of("SETTLING", "PRE_SETTLE", "CLOSE"), 2, 30)),
     "brackets": (1, _of("x")),
+    "thin": (2, _for(_between(1, 900, "0.001"), 5, 60)),
     # the wire
     "order-lost": (3, _of("1")),
     "order-slow": (3, _between(100, 4_000)),
@@ -206,7 +209,7 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "ask-answer-lost": (2, _of("1")),
     "ask-answer-slow": (3, _between(100, 5_000)),
     "frame-lost": (3, _of("1")),
-    "frame-slow": (3, _between(20, 3_000)),
+    "frame-slow": (3, _between(20, 12_000)),
     "frames-again": (4, _between(5, 60)),
     "net-down": (1, _between(1, 20)),
     # the machine
@@ -231,17 +234,25 @@ ENOUGH = 640
 """Happenings in six hours, and the most in a shorter world."""
 
 
-def draw(seed: int, length_ms: int) -> Case:
-    """Return the world that a seed means."""
+def draw(seed: int, length_ms: int, *, kinds: Sequence[str] = ()) -> Case:
+    """Return the world that a seed means.
+
+    Args:
+        seed: Builds everything.
+        length_ms: How long things happen, milliseconds.
+        kinds: Only these happen beside people's trades; empty: the seed chooses.
+    """
     chance = random.Random(f"world-{seed}")
     share = chance.choice((15, 30, 50, 80))
-    kinds = [kind for kind in KINDS if kind in ALWAYS or chance.randrange(100) < share]
+    chosen = [kind for kind in KINDS if kind in ALWAYS or chance.randrange(100) < share]
+    if kinds:
+        chosen = [kind for kind in KINDS if kind in ALWAYS or kind in kinds]
     low = chance.choice((1, 2, 10, 40))
     isolated = chance.randrange(8) == 0
     options = Options(
         seed=seed,
         length_ms=length_ms,
-        kinds=kinds,
+        kinds=chosen,
         pause_ms=chance.choice((500, 3_000, 10_000, 30_000)),
         latency_ms=(low, low * chance.choice((1, 2, 5))),
         step_millionths=chance.choice((5, 40, 200)),

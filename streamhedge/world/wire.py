@@ -55,6 +55,9 @@ class Tap(Protocol):
     def order_sent(self, query: str) -> None:
         """An order's first byte leaves."""
 
+    def cancel_sent(self, query: str) -> None:
+        """A cancel's first byte leaves."""
+
     def asked(self, text: str) -> None:
         """A frame leaves for the WebSocket API."""
 
@@ -116,6 +119,8 @@ class Wire:
             return
         if order:
             self.tap.order_sent(query)
+        if method == "DELETE":
+            self.tap.cancel_sent(query)
         self.in_flight += 1
         waiting = [True]
 

@@ -125,6 +125,10 @@ class World:
         """An order's first byte leaves."""
         self._judge(lambda: self.auditor.order_sent(query))
 
+    def cancel_sent(self, query: str) -> None:
+        """A cancel's first byte leaves."""
+        self._judge(lambda: self.auditor.cancel_sent(query))
+
     def asked(self, text: str) -> None:
         """A frame leaves for the WebSocket API."""
         self.auditor.asked(text)
@@ -442,6 +446,7 @@ class World:
         if (wrong := self._unsettled()) is not None and not self.auditor.decided_since(steady_ns):
             raise Violation("20", f"it was in band and no longer is: {wrong}")
         self.auditor.books_agree(self.ledger.intents())
+        self.auditor.promised(lambda: self.auditor.promises.rows_agree(self.ledger.now.rows))
 
     def _is_limited(self) -> bool:
         blocked = None if self.process is None else self.process.pump.reactor.state.memory[BTCUSDT].blocked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from streamhedge.live.recovery import recovered
 from streamhedge.world.script import Case, draw
@@ -16,9 +16,9 @@ def run_case(case: Case) -> Outcome:
     return World(case, recovered).run()
 
 
-def run_seed(seed: int, *, minutes: int = 3) -> Outcome:
-    """Run the world of a seed."""
-    return run_case(draw(seed, minutes * MINUTES_MS))
+def run_seed(seed: int, *, minutes: int = 3, kinds: Sequence[str] = ()) -> Outcome:
+    """Run the world of a seed; ``kinds`` are the happenings it may draw, empty: the seed chooses."""
+    return run_case(draw(seed, minutes * MINUTES_MS, kinds=kinds))
 
 
 def first_violation(seeds: Iterable[int], *, minutes: int = 3) -> Outcome | None:
