@@ -16,7 +16,7 @@ from streamhedge.ops.lines import inert
 
 
 @click.group(
-    epilog=example("streamhedge alerts list", "streamhedge alerts ack 3", "streamhedge -c hedge.toml alerts test")
+    epilog=example("streamhedge alerts list", "streamhedge alerts ack 3", "streamhedge alerts test -c hedge.toml")
 )
 @shared
 def alerts(**said: Any) -> None:
@@ -62,7 +62,7 @@ def ack(**said: Any) -> None:
         click.echo(f"acknowledged {numbers}" if numbers else "nothing was open")
 
 
-@alerts.command(epilog=example("streamhedge -c hedge.toml alerts test"))
+@alerts.command(epilog=example("streamhedge alerts test -c hedge.toml"))
 @shared
 def test(**said: Any) -> None:
     """Send one message through every configured channel; exit 1 when one does not deliver."""
