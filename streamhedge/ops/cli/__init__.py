@@ -13,7 +13,7 @@ from streamhedge import __version__
 from streamhedge.errors import StreamhedgeError
 from streamhedge.ops.cli.alerts import alerts
 from streamhedge.ops.cli.configuration import completion, config, doctor, init
-from streamhedge.ops.cli.control import flatten, halt, kill, may_buy, reduce, resume, status, trade
+from streamhedge.ops.cli.control import flatten, halt, kill, may_buy, reduce, resume, status, top, trade
 from streamhedge.ops.cli.options import example, shared
 from streamhedge.ops.cli.recordings import decode, explain, replay, report
 from streamhedge.ops.cli.run import run, sim
@@ -36,7 +36,7 @@ def cli(**said: Any) -> None:
 
 
 for _command in (
-    *(run, sim, status, may_buy, trade, halt, reduce, resume, flatten, kill),
+    *(run, sim, status, top, may_buy, trade, halt, reduce, resume, flatten, kill),
     *(book, orders, funding, journal, ledger, replay, explain, report, decode),
     *(config, init, doctor, completion, simulate, alerts),
 ):

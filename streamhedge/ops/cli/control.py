@@ -61,6 +61,22 @@ def show_status(common: Common, answer: dict[str, Any]) -> None:
         common.console().print(screen(answer))
 
 
+@click.command(epilog=example("streamhedge top"))
+@shared
+def top(**said: Any) -> None:
+    """Watch the running hedger: a live screen, twice a second; q ends it and nothing else."""
+    from streamhedge.errors import CommandError
+    from streamhedge.ops.control import ask
+
+    common = common_of(said)
+    name = running_name(common)
+    try:
+        from streamhedge.ops.top import Top
+    except ModuleNotFoundError as error:
+        raise CommandError("top needs a library: pip install 'streamhedge[top]'") from error
+    Top(lambda: ask(name, {"verb": "status"}, timeout_s=3.0)).run()
+
+
 @click.command("may-buy", epilog=example("streamhedge may-buy 10000", "streamhedge may-buy 10000 --json"))
 @shared
 @click.argument("usd", metavar="USD")
