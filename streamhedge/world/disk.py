@@ -1,4 +1,4 @@
-"""The virtual disk: a ledger and a recording in memory that can refuse, and forget at a power loss what was not synced.
+"""The virtual disk: a ledger and a recording in memory that can refuse, tear, and forget at a power loss what was not synced.
 
 The ledger keeps to the read and write interface of the real one and to its promises: float trades, latches and epochs are
 durable at once, and carry with them whatever the loop wrote before; intents and rows survive the death of the process,
@@ -8,6 +8,7 @@ not the loss of power. Bodies go through the canonical form, so that nothing is 
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -45,15 +46,6 @@ class Rows:
         self.rows: dict[tuple[str, str], bytes] = {}
         self.gaps: dict[int, bytes] = {}
 
-    def copy(self) -> Rows:
-        """Return the same rows; single rows are replaced, never changed."""
-        found = Rows()
-        found.epochs, found.trades = list(self.epochs), dict(self.trades)
-        found.intents, found.states, found.rows = dict(self.intents), dict(self.states), dict(self.rows)
-        found.gaps = dict(self.gaps)
-        found.open = dict(self.open)
-        return found
-
 
 class VirtualLedger:
     """The books of one account over all its runs.
@@ -70,7 +62,8 @@ class VirtualLedger:
         self.failing = 0
         self.refusing_intents = 0
         self.lost_ids: list[str] = []
-        self._synced = Rows()
+        self._unsynced: list[tuple[dict[Any, Any], Any, Any]] = []
+        """Each transaction since the last durable one: (table, key, what stood there before, None for nothing)."""
         self._committed = committed
 
     # ------------------------------------------------------------ faults
@@ -81,9 +74,29 @@ class VirtualLedger:
 
     def lose_power(self) -> None:
         """Forget what the loop wrote since the last durable write."""
-        before = list(self.now.intents)
-        self.now = self._synced.copy()
-        self.lost_ids += [name for name in before if name not in self.now.intents]
+        self._forget(len(self._unsynced))
+
+    def tear(self, chance: random.Random) -> None:
+        """Lose power as the log is half written: frames from a drawn one on are torn, and their transactions gone."""
+        if self._unsynced:
+            self._forget(chance.randint(1, len(self._unsynced)))
+
+    def _forget(self, transactions: int) -> None:
+        for _ in range(transactions):
+            table, key, before = self._unsynced.pop()
+            if before is not None:
+                table[key] = before
+                continue
+            del table[key]
+            if table is self.now.intents:
+                self.lost_ids.append(key)
+        found = ((name, orjson.loads(body)["status"]) for name, body in self.now.intents.items())
+        self.now.open = {name: None for name, status in found if status in OPEN_NAMES}
+
+    def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Write one row in one transaction of the loop's."""
+        self._unsynced.append((table, key, table.get(key)))
+        table[key] = value
 
     def _write(self) -> None:
         if self.failing > 0:
@@ -91,7 +104,7 @@ class VirtualLedger:
             raise LedgerUnwritable("the virtual disk is full; nothing was written")
 
     def _sync(self) -> None:
-        self._synced = self.now.copy()
+        self._unsynced.clear()
 
     # ------------------------------------------------------------ durable
 
@@ -144,17 +157,19 @@ class VirtualLedger:
         if row.table == "order":
             if row.key in self.now.intents:
                 self._put(row.key, row.fields)
+            self.gate("order-row")
         elif row.table == "state":
-            self.now.states[row.key] = orjson.loads(body)
+            self._set(self.now.states, row.key, orjson.loads(body))
         elif row.table == "gap":
-            self.now.gaps[int(row.key)] = body
+            self._set(self.now.gaps, int(row.key), body)
         elif row.table == "attribution":
-            self.now.rows[row.table, row.key] = body
-        else:
-            self.now.rows.setdefault((row.table, row.key), body)
+            self._set(self.now.rows, (row.table, row.key), body)
+        elif (row.table, row.key) not in self.now.rows:
+            self._set(self.now.rows, (row.table, row.key), body)
+            self.gate(f"{row.table}-row")
 
     def _put(self, name: str, fields: Mapping[str, object]) -> None:
-        self.now.intents[name] = orjson.dumps(fields)
+        self._set(self.now.intents, name, orjson.dumps(fields))
         if fields["status"] in OPEN_NAMES:
             self.now.open[name] = None
         else:
@@ -201,18 +216,42 @@ class VirtualJournal:
         header: Returns the state the run begins with.
         digest: Returns the digest of the state now.
         keep: False records nothing but still fails when told to.
+        gate: Told the points before and after a line is written.
     """
 
-    def __init__(self, header: Callable[[], dict[str, object]], digest: Callable[[], str], *, keep: bool) -> None:
+    def __init__(
+        self,
+        header: Callable[[], dict[str, object]],
+        digest: Callable[[], str],
+        *,
+        keep: bool,
+        gate: Callable[[str], None] = lambda point: None,
+    ) -> None:
         self.failing = 0
         self.lines: list[tuple[int, str, bytes]] = []
         self._header = header
         self._digest = digest
         self._keep = keep
+        self._gate = gate
         self._failed = False
 
     def append(self, recv_ns: int, source: str, payload: bytes) -> None:
         """Record one input."""
+        self._gate("numbered")
+        self._write(recv_ns, source, payload)
+        if source == "rest" and b'"label":"order"' in payload:
+            self._gate("answer-recorded")
+        elif source == "wsapi" and payload.startswith(b'{"id":"ord-'):
+            self._gate("status-recorded")
+        self._gate("recorded")
+
+    def lose(self, chance: random.Random, *, torn: bool) -> None:
+        """Lose the half line at the end (torn: a reader cuts it off), or as many as no fsync had reached."""
+        lost = min(1 if torn else chance.randint(1, 200), len(self.lines) - 1)
+        if lost > 0:
+            del self.lines[-lost:]
+
+    def _write(self, recv_ns: int, source: str, payload: bytes) -> None:
         if self.failing > 0 or self._failed:
             self.failing -= 1
             self._failed = True

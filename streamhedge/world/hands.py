@@ -17,11 +17,13 @@ import orjson
 from streamhedge.domain.commands import (
     CloseStream,
     Command,
+    CreateListenKey,
     FollowSymbol,
     KeepSilent,
     OpenStream,
     PlaceOrder,
     QueryOrder,
+    RequestOpenOrders,
     RequestSetup,
     RequestSnapshot,
     RequestTime,
@@ -39,6 +41,12 @@ from streamhedge.world.wire import MS, Answer, Socket, Wire
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 NOWHERE = Endpoints(rest="http://127.0.0.1", stream="ws://127.0.0.1", ws_api="ws://127.0.0.1/ws-fapi/v1")
 Feed = Callable[[str, bytes], None]
+ASKED: dict[type, str] = {
+    CreateListenKey: "key-asked",
+    RequestSetup: "setup-asked",
+    RequestOpenOrders: "orders-asked",
+    QueryOrder: "status-asked",
+}
 
 
 class Gate(Protocol):
@@ -47,8 +55,8 @@ class Gate(Protocol):
     def reached(self, point: str) -> None:
         """A point inside an input was reached at which a kill may be due; raises what kills the process."""
 
-    def sent(self) -> None:
-        """The first byte of an order has left; a kill may be due."""
+    def passed(self, point: str) -> None:
+        """A point between inputs was passed at which a kill may be due; afterwards the process may be dead."""
 
 
 class VirtualHands:
@@ -83,6 +91,7 @@ class VirtualHands:
         self._sockets: dict[int, Socket] = {}
         self.offset_ms = 0
         self.stall_ms = 0
+        self.closing = False
         self._silent_until_ns = 0
 
     def venue_ms(self) -> int:
@@ -96,13 +105,24 @@ class VirtualHands:
         if isinstance(command, PlaceOrder):
             self._gate.reached("committed")
             stall_ms, self.stall_ms = self.stall_ms, 0
-            self._soon(lambda: self._place(command), stall_ms * MS)
+            begin = self._refuse if self.closing else self._place
+            self._soon(lambda: begin(command), stall_ms * MS)
+            self._gate.reached("handed")
         elif isinstance(command, KeepSilent):
             self._silent_until_ns = max(self._silent_until_ns, command.until_ns)
+        elif self.closing:
+            return
         elif isinstance(command, OpenStream):
             self._soon(lambda: self._open(command), command.delay_ms * MS)
         else:
             self._soon(lambda: self._begin(command, call), 0)
+            self._gate.reached(self._asked(command))
+
+    @staticmethod
+    def _asked(command: Command) -> str:
+        if isinstance(command, RequestSnapshot):
+            return "" if command.audit else "snapshot-asked"
+        return ASKED.get(type(command), "")
 
     def _soon(self, action: Callable[[], None], delay_ns: int) -> None:
         def begin() -> None:
@@ -137,14 +157,26 @@ class VirtualHands:
     def _place(self, command: PlaceOrder) -> None:
         late_ns = self._wire.schedule.now_ns - command.deadline_ns
         if late_ns > 0:
-            said = {"client_order_id": command.client_order_id, "reason": f"decided too long ago ({late_ns // MS} ms)"}
-            self._feed("void", orjson.dumps(said))
+            self._void(command, f"decided too long ago ({late_ns // MS} ms)")
             return
-        self._call(requests.place_order(command, recv_window_ms=self._window_ms))
-        self._gate.sent()
+        self._gate.passed("leaving")
+        if self._alive():
+            self._call(requests.place_order(command, recv_window_ms=self._window_ms))
+            self._gate.passed("sent")
+
+    def _refuse(self, command: PlaceOrder) -> None:
+        self._void(command, "the program is stopping")
+
+    def _void(self, command: PlaceOrder, reason: str) -> None:
+        self._feed("void", orjson.dumps({"client_order_id": command.client_order_id, "reason": reason}))
 
     def _call(self, request: RestRequest) -> None:
-        self._send(request, lambda answer: self._feed("rest", self._recorded(request, answer)))
+        def answered(answer: Answered) -> None:
+            if request.label == "order":
+                self._gate.passed("answered")
+            self._feed("rest", self._recorded(request, answer))
+
+        self._send(request, answered)
 
     @property
     def _silent(self) -> bool:

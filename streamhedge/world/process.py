@@ -1,7 +1,8 @@
 """One virtual process: a real pump with virtual hands, its clock's tick, and the ways it can stop.
 
-It can be killed between any two steps, also inside one (after the ledger's commit, after the first byte), stopped for a
-while and continued, and it can be late. What arrives while it is stopped waits in its sockets.
+It can be killed at every point of ``crash.POINTS``, between inputs and inside one, stopped for a while and continued, and
+it can be late. What arrives while it is stopped waits in its sockets. The points are seen through what the pump is built
+of (recording, ledger, hands, observers, session, reactor); the pump itself knows nothing of them.
 """
 
 from __future__ import annotations
@@ -11,14 +12,25 @@ from collections.abc import Callable
 
 import orjson
 
+from streamhedge.domain.commands import Reaction
+from streamhedge.domain.events import (
+    BookStatusChanged,
+    Event,
+    FloatTradeRecorded,
+    OperatorVerb,
+    OrderOutcome,
+    Snapshot,
+    StreamOpened,
+)
 from streamhedge.domain.values import NS_PER_MS, Symbol
 from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Observer, Pump
 from streamhedge.wire.budget import Budget
-from streamhedge.wire.session import Session, SessionState
+from streamhedge.wire.session import PRIVATE, Session, SessionState, Step
 from streamhedge.wire.signing import Signer
+from streamhedge.world.crash import Killed
 from streamhedge.world.disk import VirtualJournal, VirtualLedger
 from streamhedge.world.hands import VirtualHands
 from streamhedge.world.wire import Wire
@@ -32,10 +44,57 @@ GAP_NS = 2_000 * NS_PER_MS
 
 TIME = ("tick", "market")
 """Inputs that tell of time and prices alone."""
+Reached = Callable[[str], None]
+"""Told the name of a point inside an input; raises what kills the process."""
 
 
-class Killed(BaseException):
-    """The process is dead from here on: SIGKILL, or the power went."""
+class WatchedSession(Session):
+    """The session, and the point right before it judges."""
+
+    def __init__(self, memory: SessionState, reached: Reached) -> None:
+        super().__init__(memory)
+        self._reached = reached
+
+    def step(self, event: Event, now_ns: int) -> Step:
+        """Take one event."""
+        self._reached("decoded")
+        return super().step(event, now_ns)
+
+
+class WatchedReactor(Reactor):
+    """The reactor, and the points before and after it moves the state."""
+
+    def __init__(self, state: State, policy: Policy, reached: Reached) -> None:
+        super().__init__(state, policy)
+        self._reached = reached
+
+    def react(self, seq: int, now_ns: int, events: list[Event]) -> Reaction:
+        """Apply the events of one input; what has moved is not written and not sent yet."""
+        self._reached("judged")
+        reaction = super().react(seq, now_ns, events)
+        for event in events:
+            point = self._point(event)
+            if point:
+                self._reached(point)
+        self._reached("reacted")
+        return reaction
+
+    @staticmethod
+    def _point(event: Event) -> str:
+        if isinstance(event, Snapshot):
+            return "" if event.audit else "snapshot-adopted"
+        if isinstance(event, BookStatusChanged):
+            return "live" if event.status == "LIVE" else ""
+        if isinstance(event, StreamOpened):
+            return "private-open" if event.stream == PRIVATE else ""
+        return MOVED.get(type(event), "")
+
+
+MOVED: dict[type, str] = {
+    OrderOutcome: "answer-applied",
+    FloatTradeRecorded: "trade-counted",
+    OperatorVerb: "latched",
+}
 
 
 class Process:
@@ -45,8 +104,10 @@ class Process:
         state: What recovery led to, or an empty state.
         heard: Told every input before the pump takes it.
         settled: Told after every input that the pump took to its end.
-        died: Told when a kill that was due inside a step has happened.
+        died: Told when a kill that was due at a point has happened.
         failed: Told when the pump raised: a bug.
+        kill_at: The point to die at; none when empty.
+        kill_skip: How many times it is let pass before.
     """
 
     def __init__(
@@ -66,11 +127,15 @@ class Process:
         settled: Callable[[], None],
         died: Callable[[str], None],
         failed: Callable[[BaseException], None],
+        kill_at: str = "",
+        kill_skip: int = 0,
     ) -> None:
         self.alive = True
-        self.kill_at = ""
+        self.kill_at = kill_at
+        self.kill_skip = kill_skip
         self.suspended = False
         self.heard_ns = wire.schedule.now_ns
+        self._account_ms = 0
         self._waiting: list[tuple[str, bytes]] = []
         self._schedule = wire.schedule
         self._heard, self._settled, self._died, self._failed = heard, settled, died, failed
@@ -87,21 +152,19 @@ class Process:
             chance=chance,
         )
         limits = policy.limits
-        session = Session(
-            SessionState(
-                symbols=list(symbols),
-                stale_after_ns=limits.stale_after_ms * NS_PER_MS,
-                budget=Budget(silent_until_ns=state.silent_until_ns, banned=state.banned),
-            )
+        memory = SessionState(
+            symbols=list(symbols),
+            stale_after_ns=limits.stale_after_ms * NS_PER_MS,
+            budget=Budget(silent_until_ns=state.silent_until_ns, banned=state.banned),
         )
-        self.journal = VirtualJournal(self._header, lambda: self.pump.digest(), keep=keep)
+        self.journal = VirtualJournal(self._header, lambda: self.pump.digest(), keep=keep, gate=self.reached)
         self.pump = Pump(
-            reactor=Reactor(state, policy),
-            session=session,
+            reactor=WatchedReactor(state, policy, self.reached),
+            session=WatchedSession(memory, self.reached),
             journal=self.journal,
             ledger=ledger,
             hands=self.hands,
-            observers=observers,
+            observers=(lambda reaction, recv_ns: self.reached("carried-out"), *observers),
         )
 
     def _header(self) -> dict[str, object]:
@@ -130,6 +193,8 @@ class Process:
             self._failed(error)
             return
         self._settled()
+        if self.kill_at and self.alive:
+            self._between(source, payload)
 
     def tick(self, late_ns: int) -> None:
         """Move the process's clock, and tell it when time itself jumped."""
@@ -143,17 +208,58 @@ class Process:
     # ------------------------------------------------------------ stops
 
     def reached(self, point: str) -> None:
-        """Die here when a kill is due at this point."""
-        if self.kill_at == point:
-            self.kill_at = ""
+        """Die here, inside an input, when a kill is due at this point."""
+        if self.kill_at and self.kill_at == point and self._is_due():
             raise Killed(point)
 
-    def sent(self) -> None:
-        """Die between an order's first byte and its answer when that is due."""
-        if self.kill_at == "sent" and self.alive:
-            self.kill_at = ""
+    def passed(self, point: str) -> None:
+        """Die here, between two inputs, when a kill is due at this point."""
+        if self.kill_at and self.kill_at == point and self.alive and self._is_due():
             self.alive = False
-            self._died("sent")
+            self._died(point)
+
+    def _is_due(self) -> bool:
+        self.kill_skip -= 1
+        if self.kill_skip >= 0:
+            return False
+        self.kill_at = ""
+        return True
+
+    def _between(self, source: str, payload: bytes) -> None:
+        """Pass the points that lie between this input and the next."""
+        state = self.pump.reactor.state
+        if source == "private":
+            self._between_events(payload)
+        elif source == "wsapi" and payload.startswith((b'{"id":"pos-', b'{"id":"bal-')):
+            if not self.pump.session.state.synced:
+                self.passed("snapshot-half")
+        elif source == "tick":
+            if state.quarantine_until_ns > self._schedule.now_ns:
+                self.passed("quarantine")
+            if any(state.orders[name].in_doubt for name in state.open_ids):
+                self.passed("doubting")
+        if self.hands.closing:
+            self.passed("stop-begun")
+        self.passed("now")
+
+    def _between_events(self, payload: bytes) -> None:
+        """Pass the points between the frames of one fill."""
+        try:
+            said = orjson.loads(payload)
+        except ValueError:
+            return
+        kind = said.get("e")
+        if kind == "TRADE_LITE":
+            self.passed("trade-lite")
+        elif kind == "ACCOUNT_UPDATE" and said["a"]["m"] == "ORDER":
+            self._account_ms = said["T"]
+            self.passed("update-first")
+        elif kind == "ORDER_TRADE_UPDATE" and said["o"]["x"] == "TRADE" and said["T"] != self._account_ms:
+            self.passed("report-first")
+
+    def stop(self) -> None:
+        """Begin an orderly stop: nothing new is sent, answers under way are still taken."""
+        self.hands.closing = True
 
     def resume(self, late_ns: int, *, frames_first: bool) -> None:
         """Continue after a stop: the tick that notices, and what waited in the sockets, in either order."""

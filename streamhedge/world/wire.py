@@ -58,6 +58,9 @@ class Tap(Protocol):
     def cancel_sent(self, query: str) -> None:
         """A cancel's first byte leaves."""
 
+    def order_at(self, point: str) -> None:
+        """An order is at a point on the venue's side of the wire."""
+
     def asked(self, text: str) -> None:
         """A frame leaves for the WebSocket API."""
 
@@ -136,11 +139,17 @@ class Wire:
         up_ns = self.latency_ns() + (self.take(f"{name}-slow") or 0) * MS
 
         def arrive() -> None:
+            if order:
+                self.tap.order_at("arrived")
             reply = self.exchange.rest(
                 method=method, path=path, query=query, body="", api_key=api_key, now_ms=self.schedule.now_ms
             )
+            if order:
+                self.tap.order_at("executed")
             self.tap.weight_used()
             self.flush()
+            if order:
+                self.tap.order_at("told")
             if self.take(f"{name}-answer-lost") is not None:
                 return
             down_ns = self.latency_ns() + (self.take(f"{name}-answer-slow") or 0) * MS

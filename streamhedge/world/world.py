@@ -53,6 +53,8 @@ NEWS_NS = 5 * S
 BEAT_NS = 1_000 * MS
 BUSY_NS = 1 * S
 """How long a happening keeps the clock from jumping, whatever comes of it."""
+SETTLE_NS = 2 * S
+"""How long a stop waits for answers under way, as in the live hands."""
 
 
 class Recover(Protocol):
@@ -110,6 +112,10 @@ class World:
         self.boot = 0
         self.down_ms = 0
         self.power = False
+        self.torn = False
+        self.kill_next = ""
+        """The point at which the next run dies, if it gets there; the first two lie before there is a process."""
+        self.kill_skip = 0
         self.healing = False
         self.healed_ns = 0
         self.lines: list[Line] = []
@@ -128,6 +134,11 @@ class World:
     def cancel_sent(self, query: str) -> None:
         """A cancel's first byte leaves."""
         self._judge(lambda: self.auditor.cancel_sent(query))
+
+    def order_at(self, point: str) -> None:
+        """An order is at a point on the venue's side of the wire."""
+        if self.process is not None:
+            self.process.passed(point)
 
     def asked(self, text: str) -> None:
         """A frame leaves for the WebSocket API."""
@@ -160,6 +171,8 @@ class World:
         now_ns = self.schedule.now_ns
         ledger, boot = self.ledger, f"boot-{self.boot}"
         epoch = ledger.open_epoch(started_ms=self.schedule.now_ms, boot_id=boot)
+        if self._dies_at_start("epoch-opened"):
+            return
         fresh = not ledger.float_trades()
         state = self.recover(ledger, self.policy, epoch=epoch, now_ns=now_ns, boot=boot, shadow=False)
         floats = sum((trade.quantity for trade in ledger.float_trades()), D(0))
@@ -167,6 +180,9 @@ class World:
         self._lost_known = len(ledger.lost_ids)
         self._judge(lambda: self.auditor.started(state, floats=floats, lost=lost, power=self.power))
         self.power = False
+        if self._dies_at_start("restored"):
+            return
+        kill_at, self.kill_next = self.kill_next, ""
         self.process = process = Process(
             state=state,
             policy=self.policy,
@@ -182,6 +198,8 @@ class World:
             settled=self._settled,
             died=self._died,
             failed=self._failed,
+            kill_at=kill_at,
+            kill_skip=self.kill_skip,
         )
         self.auditor.note(f"epoch {epoch} begins")
         if fresh:
@@ -209,6 +227,23 @@ class World:
         still = self.process is not None and self.process.alive and self.process.quiet
         return still and not self.healing and self.wire.in_flight == 0 and now_ns >= self.busy_until_ns
 
+    def _dies_at_start(self, point: str) -> bool:
+        if self.kill_next != point:
+            return False
+        self.kill_next = ""
+        self.auditor.note(f"killed ({point})")
+        self.auditor.count(f"killed {point}")
+        self.schedule.after(self.down_ms * MS, self._again)
+        return True
+
+    def terminate(self) -> None:
+        """End the run as SIGTERM does: nothing new is sent, answers are waited for; and begin another after a while."""
+        process = self.process
+        if process is None:
+            return
+        process.stop()
+        self.schedule.after(SETTLE_NS, lambda: self.kill("stop") if process is self.process else None)
+
     def kill(self, why: str) -> None:
         """End the run as SIGKILL does, and begin another after a while."""
         process = self.process
@@ -223,10 +258,15 @@ class World:
         self.auditor.note(f"killed ({why}){' by power' if self.power else ''}")
         self.auditor.count(f"killed {why}")
         self.auditor.owed_rows = process.pump.owed
+        if self.power:
+            process.journal.lose(self.chance, torn=self.torn)
         self._collect(process, whole=False)
         self.wire.abandon()
         if self.power:
-            self.ledger.lose_power()
+            if self.torn:
+                self.ledger.tear(self.chance)
+            else:
+                self.ledger.lose_power()
             self.boot += 1
         self.schedule.after(self.down_ms * MS, self._again)
 
@@ -290,6 +330,8 @@ class World:
             self.auditor.count("float trade refused by the disk")
             return
         if self.process is not None:
+            self.process.passed("trade-durable")
+        if self.process is not None:
             self.process.feed("trade", orjson.dumps(to_plain(trade)))
 
     def verb(self, kind: str, symbol: str | None = None) -> None:
@@ -309,6 +351,7 @@ class World:
         except StoreError:
             self.auditor.count("verb refused by the disk")
             return
+        process.passed("latch-durable")
         said = {"kind": kind, "symbol": symbol, "reason": "a world", "uid": 0}
         process.feed("verb", orjson.dumps(said))
 
