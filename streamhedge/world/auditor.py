@@ -292,6 +292,7 @@ class Auditor:
             body = orjson.loads(fields["body"] or "{}")
         except (ValueError, TypeError):
             body = {}
+        body = body if isinstance(body, dict) else {}
         code, text = body.get("code", 0), body.get("msg", "")
         if status == 200:
             return body.get("clientOrderId") == name and body.get("status") in ENDS

@@ -120,6 +120,7 @@ class World:
         self.healed_ns = 0
         self.lines: list[Line] = []
         self.busy_until_ns = 0
+        self.slow_tick_ns = SLOW_TICK_NS
         self._lost_known = 0
         self._trades = 0
         self._blocked_since_ns: int | None = None
@@ -217,7 +218,7 @@ class World:
         if self.quiet:
             wait_ns = QUIET_TICK_NS
         else:  # the longer nothing but time passes, the fewer ticks tell it
-            wait_ns = max(TICK_NS, min((self.schedule.now_ns - process.heard_ns) // 4, SLOW_TICK_NS))
+            wait_ns = max(TICK_NS, min((self.schedule.now_ns - process.heard_ns) // 4, self.slow_tick_ns))
         self.schedule.after(wait_ns, lambda: self._tick(process))
 
     @property

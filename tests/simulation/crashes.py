@@ -14,6 +14,7 @@ from streamhedge.domain.events import FloatTradeKind
 from streamhedge.live.recovery import recovered
 from streamhedge.world.auditor import EXCUSED, Violation
 from streamhedge.world.crash import NAMED
+from streamhedge.world.process import TICK_NS
 from streamhedge.world.script import Case, Options
 from streamhedge.world.wire import MS
 from streamhedge.world.world import S, World
@@ -88,11 +89,17 @@ class CrashWorld(World):
         super().__init__(Case(options(self.seeded, seed), []), recovered)
         self.point, self.mode = NAMED[point], mode
         self.crash = Crash(point, seed, mode)
+        self.slow_tick_ns = TICK_NS
         self.early = self.point.phase in ("input", "order") and seed % 5 == 1
         self.second = ""
         self.changed_ns = 0
         self.doubtful = False
         self.doubt_until_ns = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Never: time is not jumped, for what it takes is measured."""
+        return False
 
     # ------------------------------------------------------------ the story
 
@@ -250,7 +257,7 @@ class CrashWorld(World):
 
     def _go(self, until_ns: int) -> None:
         while self.schedule.now_ns < until_ns and self._violation is None:
-            self.schedule.run_until(min(until_ns, self.schedule.now_ns + 50 * MS))
+            self._play(min(until_ns, self.schedule.now_ns + 50 * MS))
             self._watch()
 
     def _watch(self) -> None:

@@ -48,15 +48,15 @@ def an_intent_is_written_with_its_first_row(patch: pytest.MonkeyPatch) -> None:
     """The commit is said to be done and is not: the row comes when something is known of the order."""
     honest_put, honest_persist = VirtualLedger._put, VirtualLedger.persist
 
-    def put(self: Any, table: Any, key: Any, value: Any) -> None:
-        if table is self.now.intents and key not in table:
-            self.__dict__.setdefault("late", {})[key] = value
+    def put(self: Any, name: str, fields: Any) -> None:
+        if name not in self.now.intents:
+            self.__dict__.setdefault("late", {})[name] = fields
             return
-        honest_put(self, table, key, value)
+        honest_put(self, name, fields)
 
     def persist(self: Any, row: Any) -> None:
-        for key, value in self.__dict__.pop("late", {}).items():
-            honest_put(self, self.now.intents, key, value)
+        for name, fields in self.__dict__.pop("late", {}).items():
+            honest_put(self, name, fields)
         honest_persist(self, row)
 
     patch.setattr(VirtualLedger, "_put", put)
