@@ -31,7 +31,6 @@ DAY_MS = 86_400_000
 STANDS_NS = 30 * NS_PER_SECOND
 """An event may be late by the time two audits take; a difference older than this is nobody's news any more."""
 WRITE_NS = 60 * NS_PER_SECOND
-HEARD_MOST = 256
 
 
 def hear(core: Core, event: Event) -> None:
@@ -93,15 +92,8 @@ def _on_account(core: Core, event: AccountUpdate) -> None:
     for row in event.balances:
         if row.asset != core.policy.margin_asset or row.change == 0:
             continue
-        # The same change comes twice over two sockets, and late after a newer one: it counts once, whenever it comes.
-        name = (
-            f"{event.transaction_time_ms}:{event.reason}:{event.funding_symbol or ''}:{row.change}:{row.wallet_balance}"
-        )
-        if name in state.heard_changes:
+        if not core.hears_first("attribution", event, row):
             continue
-        state.heard_changes[name] = event.transaction_time_ms
-        if len(state.heard_changes) > HEARD_MOST:
-            state.heard_changes.pop(next(iter(state.heard_changes)))
         state.attribution.balance_change(
             day=event.transaction_time_ms // DAY_MS, reason=event.reason, amount=row.change
         )

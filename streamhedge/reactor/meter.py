@@ -225,6 +225,8 @@ def count_funding(core: Core, event: AccountUpdate) -> None:
     if event.reason != "FUNDING_FEE":
         return
     for row in event.balances:
+        if not core.hears_first("funding", event, row):
+            continue
         if row.asset == core.policy.margin_asset:
             core.state.meter.funding += row.change
         core.persist(

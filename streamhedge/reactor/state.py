@@ -11,7 +11,7 @@ from decimal import Decimal
 from streamhedge.domain.attribution import Attribution
 from streamhedge.domain.book import PositionBook, empty_book
 from streamhedge.domain.commands import Command, Level, Note, Persist
-from streamhedge.domain.events import BudgetChanged
+from streamhedge.domain.events import AccountUpdate, BalanceRow, BudgetChanged
 from streamhedge.domain.order import Order
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, state
 from streamhedge.rules.params import HedgeParams, Policy
@@ -19,6 +19,9 @@ from streamhedge.rules.view import Blocked, BookStatus, LadderStep, SymbolState,
 
 RECENT_ORDERS = 100
 """Terminal orders kept in memory for late reports; the ledger keeps all."""
+
+HEARD_MOST = 256
+"""Changes of balances remembered, so that none counts twice: days of them."""
 
 
 @state
@@ -287,6 +290,23 @@ class Core:
     def open_orders(self) -> list[Order]:
         """Return our orders that may still change a position, oldest first."""
         return [self.state.orders[client_id] for client_id in self.state.open_ids]
+
+    def hears_first(self, who: str, event: AccountUpdate, row: BalanceRow) -> bool:
+        """Return whether one reader hears a change of a balance for the first time.
+
+        The same change comes twice over two sockets, and late after a newer one: it counts once, whenever it comes.
+        """
+        heard = self.state.heard_changes
+        name = (
+            f"{who}:{event.transaction_time_ms}:{event.reason}:{event.funding_symbol or ''}:{row.asset}:{row.change}:"
+            f"{row.wallet_balance}"
+        )
+        if name in heard:
+            return False
+        heard[name] = event.transaction_time_ms
+        if len(heard) > HEARD_MOST:
+            heard.pop(next(iter(heard)))
+        return True
 
     def hedge_of(self, symbol: Symbol) -> HedgeParams | None:
         """Return the hedge that steers a symbol, None for other symbols."""

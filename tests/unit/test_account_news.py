@@ -244,3 +244,17 @@ def test_resuming_one_symbol_leaves_the_others_stopped() -> None:
     assert symbol_state(other) is SymbolState.BLOCKED and other.reduce_only and other.flatten
     desk.take(OperatorVerb(kind=VerbKind.RESUME, symbol=None, reason="all", uid=7))
     assert symbol_state(other) is SymbolState.BLOCKED and other.flatten, "a latched symbol is resumed by its name"
+
+
+def test_a_funding_payment_that_comes_twice_or_late_counts_once() -> None:
+    desk = Desk()
+    first = make.account_update("-10", at_ms=desk.now_ms + 5)
+    row = BalanceRow(Asset("USDT"), D("400010"), D("400010"), D("10"))
+    paid = replace(first, reason="FUNDING_FEE", balances=(row,), positions=())
+    later = replace(
+        paid, transaction_time_ms=desk.now_ms + 9, balances=(replace(row, wallet_balance=D("400017"), change=D(7)),)
+    )
+    for event in (later, paid, paid, later):
+        desk.take(event, after_ms=10)
+    assert desk.state.meter.funding == D(17)
+    assert desk.state.attribution.lines()["funding"] == D(17)
