@@ -17,6 +17,7 @@ from streamhedge.sim.access import Keys
 from streamhedge.sim.exchange import Exchange, Settings
 from streamhedge.sim.tapes import calm
 from streamhedge.simserver.server import serve
+from tests.support.processes import Account, exchange, room, until
 from tests.support.shared import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
@@ -31,7 +32,7 @@ def example(words: str) -> str:
 
 
 def test_every_example_is_run_by_a_test_below() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 def test_the_live_book_example_runs() -> None:
@@ -83,6 +84,19 @@ async def test_the_hedger_example_runs_and_its_recording_goes_into_a_test(
     exec(example("def orders_of"), names)
     (recording,) = (tmp_path / "streamhedge").glob("*/recordings")
     assert names["orders_of"](str(recording)) == [f"SELL {filled}"]
+
+
+async def test_the_attach_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with room() as folder:
+        async with exchange(folder, "--tape", "calm") as venue:
+            account = Account(folder, venue)
+            async with account.run("--json", "--no-web") as program:
+                await until("hedged", account.hedged)
+                names: dict[str, Any] = {}
+                exec(example("async def watch"), names)
+                await names["watch"](str(account.place("sock")))
+                await program.stopped()
+    assert "quantity=Decimal('-10" in capsys.readouterr().out
 
 
 def test_every_command_it_names_exists() -> None:
