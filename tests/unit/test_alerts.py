@@ -138,7 +138,7 @@ async def test_a_channel_that_fails_is_visible_tried_again_and_loses_nothing(hoo
         await until(lambda: hook.asked >= 2)
         assert here.alerts.states()[0]["state"] == "failing"
         here.alerts.notes([note("blocked")], 2 * S)
-        await until(lambda: any("blocked" in body["message"] for body in hook.bodies))
+        await until(lambda: any("blocked" in body["message"] for body in hook.bodies) and len(here.told) == 2)
     assert any("halted" in body["message"] for body in hook.bodies)
     assert here.counts["alert-1", "failed"] == 3
     assert [code for code, _ in here.told] == ["alert_failed", "alert_delivered"]
