@@ -270,7 +270,7 @@ def test_a_damaged_page_in_the_middle_starts_nothing_and_names_the_repair(tmp_pa
                 assert "`streamhedge ledger verify`" in str(error) and "`streamhedge ledger backup`" in str(error)
             finally:
                 books.close()
-    assert refused > 10 and told > 10, (refused, told, harmless)
+    assert refused > 10 and told > 3, (refused, told, harmless)
     shutil.copy(tmp_path / "good", path)
     path.chmod(0o600)
     with opened(path) as books:

@@ -247,6 +247,7 @@ def test_a_packed_segment_cut_at_any_byte_gives_out_nothing(story: tuple[list[Pa
     paths, _ = story
     packed = compress(paths[1])
     whole = packed.read_bytes()
+    lines, refused = list(read_lines(packed)), 0
     for length in range(1, len(whole), 23):
         packed.write_bytes(whole[:length])
         given: list[Line] = []
@@ -257,8 +258,14 @@ def test_a_packed_segment_cut_at_any_byte_gives_out_nothing(story: tuple[list[Pa
         changed = bytearray(whole)
         changed[offset] ^= 1 << (offset % 8)
         packed.write_bytes(changed)
-        with pytest.raises(JournalCorrupt, match=r"run-0002\.rec"):
-            list(read_lines(packed))
+        try:
+            found = list(read_lines(packed))
+        except JournalCorrupt as error:
+            assert str(error).startswith(f"{packed}: ")
+            refused += 1
+            continue
+        assert found == lines, f"a bit at {offset} that means nothing changes nothing"
+    assert refused > len(whole) // 11 - 3
 
 
 # ---------------------------------------------------------------- another version's
