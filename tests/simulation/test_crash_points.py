@@ -25,6 +25,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
+@pytest.mark.fault("P1", "F3")
 def test_it_comes_back_right_from_a_death(point: Point) -> None:
     found = [crash(point.name, seed, mode) for mode in MODES for seed in SEEDS]
     assert [str(one) for one in found if one.wrong] == [], "\n".join(next(one.trail for one in found if one.wrong))

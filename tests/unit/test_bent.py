@@ -112,6 +112,7 @@ def rest(label: str, status: int, body: bytes) -> Any:
     return event
 
 
+@pytest.mark.fault("S9")
 def test_a_bottomless_message_of_the_venue_is_no_message() -> None:
     order = rest("order", 503, b'{"code":-1,"msg":' + DEEP + b"}")
     assert isinstance(order, OrderOutcome) and order.kind is OutcomeKind.IN_DOUBT and order.message == ""
@@ -284,6 +285,7 @@ def test_a_name_too_long_for_the_system_is_told() -> None:
         segments([Path("9" * 400)])
 
 
+@pytest.mark.fault("X7")
 def test_the_json_log_escapes_what_steers_and_keeps_its_value() -> None:
     log = Text()
     lines = Lines(json=True, out=log)
