@@ -12,6 +12,7 @@ from streamhedge.domain.values import NS_PER_MS, ZERO, divide, exact
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, symbol_state, trading_state
 from streamhedge.rules.allocation import suggest
+from streamhedge.rules.hedge import tolerated_usd
 from streamhedge.rules.params import HedgeParams
 
 
@@ -62,14 +63,14 @@ def hedge_status(core: Core, hedge: HedgeParams, now_ns: int) -> dict[str, Any]:
 
 
 def in_band(core: Core, hedge: HedgeParams) -> bool:
-    """True when naked exposure is at most the larger of the band and one step."""
+    """True when naked exposure is at most the band and one step."""
     mark = core.state.book.marks.get(hedge.symbol)
     instrument = core.state.book.instruments.get(hedge.symbol)
     if mark is None or instrument is None:
         return False
     memory = core.memory_of(hedge.symbol)
     naked = abs(memory.policy_short + core.state.book.quantity(hedge.symbol)) * mark.mark_price
-    return naked <= max(hedge.band, instrument.step_size * mark.mark_price)
+    return naked <= tolerated_usd(hedge, step_size=instrument.step_size, mark_price=mark.mark_price)
 
 
 def blocked_rows(core: Core) -> list[dict[str, Any]]:

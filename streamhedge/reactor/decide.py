@@ -12,7 +12,7 @@ from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.orders import register
 from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
 from streamhedge.rules.flatten import flatten_draft
-from streamhedge.rules.hedge import decide_hedge
+from streamhedge.rules.hedge import decide_hedge, tolerated_usd
 from streamhedge.rules.limits import Approved, GateContext, Refused, gate
 from streamhedge.rules.liquidation import read_ladder
 from streamhedge.rules.params import HedgeParams
@@ -243,7 +243,8 @@ def _remember_hedge(
     memory.hold = verdict.hold
     memory.refused_by = refused.control if refused is not None else ""
     blocked = verdict.blocked
-    naked = abs(verdict.naked) * view.mark_price > view.params.band
+    tolerated = tolerated_usd(view.params, step_size=view.instrument.step_size, mark_price=view.mark_price)
+    naked = abs(verdict.naked) * view.mark_price > tolerated
     if core.state.stopping and naked:
         reason = f"the program is stopping ({core.state.stopping}); the next start hedges"
         blocked = Blocked(cause="stopping", reason=reason, remedy=None)

@@ -14,6 +14,7 @@ from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, divide
 from streamhedge.reactor.decide import open_orders
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, SymbolMemory, trading_state
+from streamhedge.rules.hedge import tolerated_usd
 from streamhedge.rules.params import HedgeParams
 from streamhedge.rules.view import BookStatus, TradingState
 
@@ -62,7 +63,7 @@ def measure(core: Core) -> None:
         _watch_position(core, memory, hedge)
         low, high = pending_interval(core, hedge.symbol)
         memory.naked_usd = max(abs(memory.naked + low), abs(memory.naked + high)) * mark.mark_price
-        threshold = max(hedge.band, instrument.step_size * mark.mark_price)
+        threshold = tolerated_usd(hedge, step_size=instrument.step_size, mark_price=mark.mark_price)
         if memory.naked_usd > threshold:
             memory.cause = _cause(core, memory, hedge)
             core.state.meter.max_naked_usd = max(core.state.meter.max_naked_usd, memory.naked_usd)

@@ -51,6 +51,14 @@ def policy_short(*, params: HedgeParams, max_short_ratio: Decimal, float_quantit
     return max(ZERO, min(params.ratio * float_quantity, max_short_ratio * float_quantity, params.max_short))
 
 
+def tolerated_usd(params: HedgeParams, *, step_size: Decimal, mark_price: Decimal) -> Decimal:
+    """Return the naked exposure that nobody has to explain: the band, and the part of a step that no target holds.
+
+    A gap below the band is left alone, and the target is a whole number of steps: both may stand at once.
+    """
+    return params.band + step_size * mark_price
+
+
 def free_margin(view: HedgeView) -> Decimal:
     """Return C: the wallet behind the position plus all PnL, minus the maintenance of the others, quote units."""
     free = view.wallet + view.position * (view.mark_price - view.entry_price)
@@ -318,8 +326,7 @@ def remedy(view: HedgeView, *, capped: Decimal, policy: Decimal) -> Remedy:
 def _blocked(view: HedgeView, figures: _Figures, naked: Decimal, hold: str) -> Blocked | None:
     """Name why naked exposure above the band stands; orders on their way are no such reason."""
     naked_usd = abs(naked) * view.mark_price
-    threshold = max(view.params.band, view.instrument.step_size * view.mark_price)
-    if naked_usd <= threshold:
+    if naked_usd <= tolerated_usd(view.params, step_size=view.instrument.step_size, mark_price=view.mark_price):
         return None
     causes = {
         "halted": ("halted", "trading is HALTED: no orders at all"),
@@ -328,6 +335,7 @@ def _blocked(view: HedgeView, figures: _Figures, naked: Decimal, hold: str) -> B
         "stale": ("stale", f"book {view.book_status.value}, mark {view.mark_age_ms} ms old: not trusted enough"),
         "price": ("price", f"mark {view.mark_price} and index {view.index_price} do not agree well enough"),
         "venue": ("venue", "what the venue closed is not re-opened yet"),
+        "dust": ("dust", "what is missing is below the smallest order the venue takes"),
         "retry": ("price" if view.zero_fills else "refused", "waiting after an order that was refused or unfilled"),
     }
     if hold in causes:
