@@ -418,6 +418,24 @@ class ClockStepped:
     gap_ms: int
 
 
+@record
+class WallStepped:
+    """Somebody set the wall clock; ``step_ms`` by how much. Durations do not follow it, signed timestamps do."""
+
+    step_ms: int
+
+
+CLOCK_WARN_MS = 500
+"""Clocks further apart than this are worth a warning (FAULTS C1)."""
+
+
+@record
+class ClockOffset:
+    """Venue clock minus ours after one more answer of `time`: the median of the last five, milliseconds."""
+
+    offset_ms: int
+
+
 class FloatTradeKind(Enum):
     """What a float trade does."""
 
@@ -606,6 +624,8 @@ Event = (
     | StreamClosed
     | Tick
     | ClockStepped
+    | WallStepped
+    | ClockOffset
     | FloatTradeRecorded
     | OperatorVerb
     | ManualOrder

@@ -137,7 +137,9 @@ class Hands:
             return
         if self._decided is not None:
             self.sent_after_ns.append(now_ns - self._decided(command.client_order_id))
-        await self._call(requests.place_order(command, recv_window_ms=self._window_ms))
+        request = requests.place_order(command, recv_window_ms=self._window_ms)
+        answer = await self._send_once(request, too_late=lambda: self._clock.now_ns() > command.deadline_ns)
+        self.feed("rest", self._recorded(request, answer))
 
     def _void(self, command: PlaceOrder, reason: str) -> None:
         self.feed("void", orjson.dumps({"client_order_id": command.client_order_id, "reason": reason}))
@@ -152,9 +154,9 @@ class Hands:
     def _silent(self) -> bool:
         return self._clock.now_ns() < self._silent_until_ns
 
-    async def _send_once(self, request: RestRequest) -> Answered:
+    async def _send_once(self, request: RestRequest, *, too_late: Callable[[], bool] = lambda: False) -> Answered:
         """Send a request, or nothing while the venue wants silence: what was decided before it said so included."""
-        return HELD_BACK if self._silent else await self._rest.send(request)
+        return HELD_BACK if self._silent else await self._rest.send(request, too_late=too_late)
 
     def _recorded(self, request: RestRequest, answer: Answered) -> bytes:
         """Return what the recording holds of a call; a listen key in it is its handle."""

@@ -33,6 +33,9 @@ TICK_S = 0.1
 GAP_NS = 2_000 * NS_PER_MS
 """A tick that comes so late means a suspend or a stopped process: what was in flight is in doubt (FAULTS C3)."""
 
+STEP_MS = 250
+"""A wall clock that was set by more than this is told and the venue's time asked again (FAULTS C2)."""
+
 
 class Machine(AbstractAsyncContextManager["Machine"]):
     """A pump that lives. Entering starts its tasks, leaving ends them; a failure of one ends all."""
@@ -164,6 +167,7 @@ class Machine(AbstractAsyncContextManager["Machine"]):
     async def _tick(self) -> None:
         """Move the machine's clock ten times a second, and tell it when time itself jumped."""
         last_ns = self.clock.now_ns()
+        told_ms = self.clock.drift_ns() // NS_PER_MS
         while True:
             await asyncio.sleep(TICK_S)
             now_ns = self.clock.now_ns()
@@ -171,9 +175,13 @@ class Machine(AbstractAsyncContextManager["Machine"]):
             last_ns = now_ns
             if late_ns > GAP_NS:
                 self.feed("clock", orjson.dumps({"gap_ms": late_ns // NS_PER_MS}))
+            drift_ms = self.clock.drift_ns() // NS_PER_MS
+            if abs(drift_ms - told_ms) > STEP_MS:
+                self.feed("clock", orjson.dumps({"step_ms": drift_ms - told_ms}))
+                told_ms = drift_ms
             self.feed("tick", orjson.dumps({"lag_ms": max(0, late_ns // NS_PER_MS)}))
             # The venue's offset is known against our boot clock; requests carry wall time plus it.
             offset_ms = self.pump.session.offset_ms
             if offset_ms is not None:
-                self.rest.offset_ms = offset_ms - self.clock.drift_ns() // NS_PER_MS
+                self.rest.offset_ms = offset_ms - drift_ms
             self._between(now_ns)

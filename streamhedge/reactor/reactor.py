@@ -19,6 +19,7 @@ from streamhedge.domain.events import (
     BookStatusChanged,
     BudgetChanged,
     CallFailed,
+    ClockOffset,
     ClockStepped,
     ConfigReloaded,
     ContractInfo,
@@ -44,10 +45,12 @@ from streamhedge.domain.events import (
     StoreFailed,
     Tick,
     VerbKind,
+    WallStepped,
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, utc_text
 from streamhedge.reactor import attribution, gaps, meter
+from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
@@ -621,6 +624,8 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     ResyncAsked: _on_resync_asked,
     BudgetChanged: _on_budget,
     ClockStepped: _on_clock_step,
+    ClockOffset: on_clock_offset,
+    WallStepped: on_wall_stepped,
     Quarantined: _on_quarantined,
     Stopping: on_stopping,
     ConfigReloaded: _on_config,

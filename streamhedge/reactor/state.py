@@ -239,6 +239,7 @@ class State:
     quarantine_until_ns: int = 0
     shadow: bool = False
     stopping: str = ""
+    clock_warned: bool = False
     last_halt_alarm_ns: int = 0
     lag_ms: int = 0
     followed: list[Symbol] = field(default_factory=list)

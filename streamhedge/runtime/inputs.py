@@ -36,6 +36,7 @@ from streamhedge.domain.events import (
     StreamOpened,
     Tick,
     VenueTime,
+    WallStepped,
 )
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, record, state
 from streamhedge.errors import ParseError
@@ -331,7 +332,8 @@ def _void(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
 
 
 def _clock(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
-    return [from_plain(ClockStepped, _object(payload))]
+    fields = _object(payload)
+    return [from_plain(WallStepped if "step_ms" in fields else ClockStepped, fields)]
 
 
 SOURCES: dict[str, Callable[[bytes, Calls, int], list[Event]]] = {

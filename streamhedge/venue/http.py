@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -16,6 +18,10 @@ from streamhedge.wire.requests import RestRequest
 from streamhedge.wire.signing import Params, Signer, signed_query
 
 BODY_MOST = 16 * 1024 * 1024
+
+
+class TooLate(Exception):
+    """A connection was there only when the request was too old to be written."""
 
 
 class Answer:
@@ -33,6 +39,19 @@ class Answer:
         self.sent = sent
 
 
+def _last_look() -> aiohttp.TraceConfig:
+    """Return the hooks that run between a connection and the first byte on it."""
+
+    async def look(session: aiohttp.ClientSession, context: Any, params: object) -> None:
+        if context.trace_request_ctx():
+            raise TooLate
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_connection_create_end.append(look)
+    hooks.on_connection_reuseconn.append(look)
+    return hooks
+
+
 class RestClient:
     """REST against one base address with one key."""
 
@@ -47,10 +66,17 @@ class RestClient:
             trust_env=False,
             connector=aiohttp.TCPConnector(limit=16, ttl_dns_cache=60, keepalive_timeout=30),
             headers={"User-Agent": "streamhedge"},
+            trace_configs=[_last_look()],
         )
 
-    async def send(self, request: RestRequest) -> Answer:
-        """Send a request once and return what came of it. Never raises for what the network does."""
+    async def send(self, request: RestRequest, *, too_late: Callable[[], bool] = lambda: False) -> Answer:
+        """Send a request once and return what came of it. Never raises for what the network does.
+
+        Args:
+            request: What to send.
+            too_late: Asked once more when a connection is there, right before the first byte: a connection may take
+                seconds, and the machine may have slept meanwhile (FAULTS C3, C4).
+        """
         url = self._base + request.path
         query = self._query(request)
         headers = {"X-MBX-APIKEY": self._api_key.reveal()}
@@ -61,6 +87,7 @@ class RestClient:
                 URL(url + (f"?{query}" if query else ""), encoded=True),
                 headers=headers,
                 allow_redirects=False,
+                trace_request_ctx=too_late,
             ) as response:
                 body = await self._read(response)
                 kept = {
@@ -71,6 +98,8 @@ class RestClient:
                 if body is None:
                     return Answer(None, kept, b"", error=f"the answer is larger than {BODY_MOST} bytes")
                 return Answer(response.status, kept, body)
+        except TooLate:
+            return Answer(None, {}, b"", error="its deadline passed before a connection was there", sent=False)
         except aiohttp.ClientConnectorError as error:
             return Answer(None, {}, b"", error=f"no connection: {error.os_error.strerror or error}", sent=False)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

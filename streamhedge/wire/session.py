@@ -29,10 +29,12 @@ from streamhedge.domain.commands import (
     RequestTime,
 )
 from streamhedge.domain.events import (
+    CLOCK_WARN_MS,
     AccountUpdate,
     BookStatusChanged,
     BudgetChanged,
     CallFailed,
+    ClockOffset,
     ClockStepped,
     Event,
     ExecutionReport,
@@ -48,6 +50,7 @@ from streamhedge.domain.events import (
     StreamOpened,
     Tick,
     VenueTime,
+    WallStepped,
 )
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, Symbol, record, state
 from streamhedge.wire.budget import Budget
@@ -170,6 +173,11 @@ class Session:
         found = sorted(self.state.offsets_ms)
         return found[len(found) // 2] if found else None
 
+    @property
+    def _clock_known(self) -> bool:
+        """True when the offset is settled and small: else it is asked each second."""
+        return len(self.state.offsets_ms) > 2 and abs(self.offset_ms or 0) <= CLOCK_WARN_MS
+
     def step(self, event: Event, now_ns: int) -> Step:
         """Take one event.
 
@@ -277,6 +285,9 @@ class Session:
             self._call_failed(event, now_ns)
         elif isinstance(event, Quarantined) and event.private:
             self._lose("a private frame was not understood", now_ns)
+        elif isinstance(event, WallStepped):
+            memory.time_asked_ns = now_ns
+            self._commands.append(RequestTime())
         elif isinstance(event, ClockStepped):
             self._lose(f"clock gap of {event.gap_ms} ms", now_ns)
         elif isinstance(event, AccountUpdate | ExecutionReport) and not memory.synced and memory.status in HOLDING:
@@ -433,6 +444,8 @@ class Session:
             return
         middle_ms = (event.requested_ns + round_trip // 2) // NS_PER_MS
         self.state.offsets_ms = [*self.state.offsets_ms, event.server_time_ms - middle_ms][-OFFSETS_KEPT:]
+        assert self.offset_ms is not None, "one answer makes an offset"
+        self._events.append(ClockOffset(self.offset_ms))
 
     def _call_failed(self, event: CallFailed, now_ns: int) -> None:
         wait_ns = (event.retry_after_ms or 0) * NS_PER_MS
@@ -486,7 +499,7 @@ class Session:
             self._ask_open_orders(now_ns)
         if memory.links[WS_API].current is None:
             return
-        if now_ns - memory.time_asked_ns > (TIME_EVERY_NS if len(memory.offsets_ms) > 2 else NS_PER_SECOND):
+        if now_ns - memory.time_asked_ns > (TIME_EVERY_NS if self._clock_known else NS_PER_SECOND):
             self._ask_time(now_ns)
         self._watch_snapshot(now_ns)
 

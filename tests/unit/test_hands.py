@@ -177,6 +177,33 @@ async def test_an_order_leaves_once_and_its_answer_is_an_input() -> None:
         assert KEY not in json.dumps(said) and "signature" not in json.dumps(said)
 
 
+class Sleeping(BootClock):
+    """A machine that sleeps for an hour once its order looked young enough: between that look and the connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def now_ns(self) -> int:
+        self.looks += 1
+        return super().now_ns() + (3_600_000_000_000 if self.looks > 2 else 0)
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["new connection", "kept connection"])
+async def test_nothing_decided_before_a_gap_is_written_after_it(connected: bool) -> None:
+    async with outbox() as out:
+        if connected:
+            await out.after(CreateListenKey())
+        before = len(out.inputs)
+        command = place(out.hands)
+        clock = Sleeping()
+        out.hands._clock = clock
+        source, said = (await out.after(command, inputs=before + 1))[before]
+        assert (source, said["request"]["client_order_id"]) == ("rest", NAME)
+        assert (said["status"], said["sent"]) == (None, False) and "deadline" in said["error"]
+        assert out.venue.times("POST", "/fapi/v1/order") == 0 and clock.looks >= 3
+
+
 @pytest.mark.fault("C4", "P4")
 async def test_an_order_past_its_deadline_never_leaves() -> None:
     async with outbox() as out:
