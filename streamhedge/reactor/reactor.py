@@ -63,6 +63,7 @@ from streamhedge.reactor.orders import (
     on_stopping,
     on_voided,
     parse_client_order_id,
+    quarantine_ns,
     query_doubtful,
 )
 from streamhedge.reactor.reconcile import audit_again, follow_positions, on_open_orders, on_snapshot
@@ -245,6 +246,14 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
                 f"order {event.client_order_id} is of our own run {epoch}, and the ledger knows no run between {previous} and "
                 f"{core.state.epoch}: it is an older copy. Compare the float, book what is missing, then `resume --reason …`",
             )
+        dead_ms = (core.state.meter.started_ns + quarantine_ns(core)) // NS_PER_MS
+        if epoch == core.state.epoch or event.transaction_time_ms <= dead_ms:
+            return
+        _halt(
+            core,
+            f"order {event.client_order_id} is of our own run {epoch} and was sent long after it had to be over: that run "
+            f"still trades elsewhere; this one is epoch {core.state.epoch}. Stop one of them, then `resume --reason …`",
+        )
         return
     _halt(
         core,

@@ -77,8 +77,8 @@ async def test_a_page_where_the_filters_were_due_does_not_end_the_hedger(
         rest = machine._machine.rest
         send = rest.send
 
-        async def far_end(request: Any) -> Any:
-            answer = await send(request)
+        async def far_end(request: Any, **said: Any) -> Any:
+            answer = await send(request, **said)
             if request.path.endswith("exchangeInfo"):
                 answer.body = body
             return answer

@@ -194,6 +194,21 @@ def test_a_late_report_of_this_run_that_memory_forgot_is_no_second_hedger() -> N
         assert (desk.state.halted is not None) is halts, name
 
 
+def test_an_older_run_of_ours_that_still_trades_halts_the_newer_one() -> None:
+    """A container that was thought dead: what its last request may still do ends with the quarantine."""
+    fill = replace(make.foreign_fill(Side.BUY, "1"), owner=Owner.OURS)
+    for epoch, after_ms, halts in ((4, 4_900, False), (4, 5_100, True), (5, 5_100, False)):
+        desk = Desk()
+        desk.state.epoch = 5
+        desk.state.meter.started_ns = desk.now_ms * NS_PER_MS
+        name = ClientOrderId(f"sh-7f3a91c2-{epoch}-000001")
+        at_ms = desk.now_ms + after_ms
+        desk.take(replace(fill, client_order_id=name, transaction_time_ms=at_ms), after_ms=after_ms)
+        assert (desk.state.halted is not None) is halts, (epoch, after_ms)
+        if halts:
+            assert "run 4" in (desk.state.halted or "") and "epoch 5" in (desk.state.halted or "")
+
+
 # ---------------------------------------------------------------- order.status
 
 
