@@ -1,6 +1,7 @@
 """The position book: what the account holds, as far as we know, with source and age of every figure.
 
-One writer: the reactor. Invariants: the version of a row (venue time, ms) never falls; absolute values win and fills
+One writer: the reactor. Invariants: the version of a row (venue time, ms) falls only where several audits agree on an older
+one (the venue's clock was set back); absolute values win and fills
 only explain them; a symbol missing from an event is unchanged, a symbol missing from a complete snapshot is flat.
 """
 
@@ -139,6 +140,8 @@ OUTLIER_JUMP = Decimal("0.10")
 OUTLIER_BASIS = Decimal("0.05")
 """... and so does a mark this far from its index."""
 OUTLIER_WAIT_NS = 2_000_000_000
+MARK_REPEATS_NS = 2_000_000_000
+"""Two connections that overlap are never so far apart: marks come each second."""
 
 
 @state
@@ -158,7 +161,10 @@ class PositionBook:
     # ------------------------------------------------------------ writing (reactor only)
 
     def apply_mark(self, event: MarkPriceUpdate, now_ns: int) -> bool:
-        """Store a mark; False when it is older than the one held."""
+        """Store a mark; False when it is older than the one held.
+
+        Older by its stamp, but alone for seconds, it is the newest there is: the venue's clock was set back.
+        """
         held = self.marks.get(event.symbol)
         apart = abs(event.mark_price - event.index_price) > event.index_price * OUTLIER_BASIS
         if held is None:
@@ -174,7 +180,7 @@ class PositionBook:
                 suspicious_since_ns=now_ns if apart else None,
             )
             return True
-        if event.event_time_ms < held.event_time_ms:
+        if event.event_time_ms < held.event_time_ms and now_ns - held.recv_ns < MARK_REPEATS_NS:
             return False
         jumped = abs(event.mark_price - held.mark_price) >= held.mark_price * OUTLIER_JUMP
         since = held.suspicious_since_ns
@@ -233,19 +239,28 @@ class PositionBook:
         held.source = "ACCOUNT_UPDATE"
         return held if moved else None
 
-    def apply_snapshot(self, snapshot: Snapshot, now_ns: int, *, unconfirmed: Sequence[BookKey] = ()) -> list[BookKey]:
+    def apply_snapshot(
+        self,
+        snapshot: Snapshot,
+        now_ns: int,
+        *,
+        unconfirmed: Sequence[BookKey] = (),
+        confirmed: Sequence[BookKey | Asset] = (),
+    ) -> list[BookKey]:
         """Adopt a complete snapshot where it is not older than the rows held; return keys whose size it changed.
 
         Args:
             snapshot: What the venue says.
             now_ns: Receive time.
             unconfirmed: Rows to leave as they are held, until a further snapshot agrees.
+            confirmed: Positions and assets to adopt even where their stamp is older than what is held.
         """
         changed: list[BookKey] = []
         seen = dict.fromkeys(unconfirmed, True)
         for row in snapshot.positions:
             key = (row.symbol, row.position_side)
-            if key not in unconfirmed and self._adopt_position(row, snapshot.requested_ns, now_ns):
+            forced = key in confirmed
+            if key not in unconfirmed and self._adopt_position(row, snapshot.requested_ns, now_ns, forced=forced):
                 changed.append(key)
             seen[key] = True
         for key, held in self.positions.items():
@@ -258,18 +273,21 @@ class PositionBook:
                 held.source = "snapshot"
                 changed.append(key)
         for balance in snapshot.balances:
-            self._adopt_balance(balance, snapshot.requested_ns, now_ns)
+            self._adopt_balance(balance, snapshot.requested_ns, now_ns, forced=balance.asset in confirmed)
         self.snapshot_ns = now_ns
         return changed
 
     def differences(self, snapshot: Snapshot) -> list[tuple[BookKey, Decimal, Decimal]]:
-        """Return (key, ours, theirs) for every size a complete snapshot sees otherwise, unless ours is newer."""
+        """Return (key, ours, theirs) for every size a complete snapshot sees otherwise, unless we learnt ours after asking.
+
+        Also where the snapshot's stamp is older: that is a replica that lags, or a venue whose clock was set back.
+        """
         found: list[tuple[BookKey, Decimal, Decimal]] = []
         theirs = {(row.symbol, row.position_side): row for row in snapshot.positions}
         for key, row in theirs.items():
             held = self.positions.get(key)
             ours = held.quantity if held is not None else ZERO
-            newer = held is not None and (held.recv_ns > snapshot.requested_ns or held.version_ms > row.update_time_ms)
+            newer = held is not None and held.recv_ns > snapshot.requested_ns
             if ours != row.quantity and not newer:
                 found.append((key, ours, row.quantity))
         for key, held in self.positions.items():
@@ -277,13 +295,30 @@ class PositionBook:
                 found.append((key, held.quantity, ZERO))
         return found
 
-    def _adopt_position(self, row: SnapshotPosition, requested_ns: int, now_ns: int) -> bool:
+    def older_wallets(self, snapshot: Snapshot) -> list[tuple[Asset, Decimal]]:
+        """Return (asset, theirs) for every wallet a snapshot sees otherwise with an older stamp, learnt before asking."""
+        found = []
+        for row in snapshot.balances:
+            held = self.balances.get(row.asset)
+            if held is None or held.recv_ns > snapshot.requested_ns or row.update_time_ms >= held.version_ms:
+                continue
+            if (held.wallet_balance, held.cross_wallet_balance) != (row.wallet_balance, row.cross_wallet_balance):
+                found.append((row.asset, row.wallet_balance))
+        return found
+
+    def is_stamped_older(self, snapshot: Snapshot, key: BookKey) -> bool:
+        """Return whether a snapshot's row of a position bears an older stamp than what is held."""
+        held = self.positions.get(key)
+        rows = [row for row in snapshot.positions if (row.symbol, row.position_side) == key]
+        return held is not None and any(row.update_time_ms < held.version_ms for row in rows)
+
+    def _adopt_position(self, row: SnapshotPosition, requested_ns: int, now_ns: int, *, forced: bool) -> bool:
         held = self._row(row.symbol, row.position_side)
         held.venue_liquidation_price = row.liquidation_price if row.liquidation_price > 0 else None
         held.adl = row.adl
-        if _is_older(row.update_time_ms, held, requested_ns):
+        if not forced and _is_older(row.update_time_ms, held, requested_ns):
             return False
-        if row.update_time_ms > held.version_ms:
+        if row.update_time_ms != held.version_ms:
             held.applied = []
         moved = held.quantity != row.quantity
         held.quantity = row.quantity
@@ -297,11 +332,11 @@ class PositionBook:
         held.source = "snapshot"
         return moved
 
-    def _adopt_balance(self, row: SnapshotBalance, requested_ns: int, now_ns: int) -> None:
+    def _adopt_balance(self, row: SnapshotBalance, requested_ns: int, now_ns: int, *, forced: bool) -> None:
         held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
-        if _is_older(row.update_time_ms, held, requested_ns):
+        if not forced and _is_older(row.update_time_ms, held, requested_ns):
             return
-        if row.update_time_ms > held.version_ms:
+        if row.update_time_ms != held.version_ms:
             held.applied = []
         held.wallet_balance = row.wallet_balance
         held.cross_wallet_balance = row.cross_wallet_balance

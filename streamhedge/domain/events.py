@@ -388,10 +388,14 @@ class VenueTime:
 
 @record
 class StreamOpened:
-    """A socket finished its handshake. That proves nothing about data."""
+    """A socket finished its handshake. That proves nothing about data.
+
+    ``jitter_permille`` is a random number 0..999 drawn by the shell: not every stream is replaced in the same second.
+    """
 
     stream: str
     connection: int
+    jitter_permille: int = 500
 
 
 @record

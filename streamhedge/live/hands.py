@@ -205,7 +205,8 @@ class Hands:
             return
         self._sockets[command.connection] = connection
         self._names[command.connection] = command.stream
-        self._conn({"stream": command.stream, "connection": command.connection, "state": "open"})
+        said: dict[str, object] = {"stream": command.stream, "connection": command.connection, "state": "open"}
+        self._conn({**said, "jitter_permille": random.randrange(1_000)})
         reason = await closed_reason(connection)
         self._sockets.pop(command.connection, None)
         self._names.pop(command.connection, None)

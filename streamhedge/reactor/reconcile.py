@@ -2,7 +2,8 @@
 
 A sync snapshot starts or repairs the book. An audit snapshot is compared first: a difference that stands in two audits
 at least a second apart is adopted, because the venue is the authority on what is (FAULTS U8); more than three adoptions
-in ten minutes block the symbol (FAULTS U15).
+in ten minutes block the symbol (FAULTS U15). Where the snapshot's stamp is older than ours the two are further apart: a
+replica that lags catches up meanwhile, a venue whose clock was set back says the same again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from decimal import Decimal
 from streamhedge.domain.book import BookKey
 from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, RequestSnapshot
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot, SnapshotPosition
-from streamhedge.domain.values import NS_PER_SECOND, ZERO, Symbol
+from streamhedge.domain.values import NS_PER_SECOND, ZERO, Asset, Symbol
 from streamhedge.reactor import gaps
 from streamhedge.reactor.exposure import confirms_fills, snapshot_against_exposure
 from streamhedge.reactor.orders import close_absent
@@ -21,6 +22,8 @@ from streamhedge.rules.view import BookStatus
 
 CONFIRM_NS = NS_PER_SECOND
 """A change larger than our largest order waits for a second snapshot this much later (FAULTS U11)."""
+OLDER_CONFIRM_NS = 5 * NS_PER_SECOND
+"""A replica lags at most so long (FAULTS U7); with the audit's 15 s the book is wrong for 20 s at most (U8)."""
 ADOPTIONS_MAX = 3
 ADOPTIONS_WINDOW_NS = 600 * NS_PER_SECOND
 
@@ -96,6 +99,13 @@ def _adopt(core: Core, event: Snapshot) -> None:
             side=side.value,
         )
     core.state.differences.clear()
+    # What is left was stamped older than ours: until a further snapshot decides, nothing is raised on it.
+    for (symbol, side), _, theirs in book.differences(event):
+        core.state.differences[f"{symbol}|{side.value}|{theirs}"] = core.now_ns
+        memory = core.state.memory.get(symbol)
+        if memory is not None and side is PositionSide.BOTH:
+            memory.position_trusted = False
+            memory.confirm_after_ns = core.now_ns + CONFIRM_NS
 
 
 def _doubt_large_change(core: Core, symbol: Symbol, before: Decimal | None, after: Decimal) -> None:
@@ -113,20 +123,33 @@ def _audit(core: Core, event: Snapshot) -> None:
     book = core.state.book
     still: dict[str, int] = {}
     unconfirmed: list[BookKey] = []
+    confirmed: list[BookKey | Asset] = []
     for key, ours, theirs in book.differences(event):
         symbol, side = key
         name = f"{symbol}|{side.value}|{theirs}"
-        first = core.state.differences.get(name)
+        wait_ns = OLDER_CONFIRM_NS if book.is_stamped_older(event, key) else NS_PER_SECOND
         if confirms_fills(core, symbol, requested_ns=event.requested_ns, theirs=theirs):
             _note_adopted(core, symbol, ours, theirs, "our fills and the venue see")
-        elif first is not None and core.now_ns - first >= NS_PER_SECOND:
+        elif _seen_for(core, name) >= wait_ns:
             _count_adoption(core, symbol)
-            _note_adopted(core, symbol, ours, theirs, "two audits see")
+            _note_adopted(core, symbol, ours, theirs, "several audits see")
+            confirmed.append(key)
         else:
             unconfirmed.append(key)
-            still[name] = first if first is not None else core.now_ns
+            still[name] = core.state.differences.get(name, core.now_ns)
+    for asset, wallet in book.older_wallets(event):
+        name = f"{asset}|wallet|{wallet}"
+        if _seen_for(core, name) >= OLDER_CONFIRM_NS:
+            confirmed.append(asset)
+        else:
+            still[name] = core.state.differences.get(name, core.now_ns)
     core.state.differences = still
-    book.apply_snapshot(event, core.now_ns, unconfirmed=unconfirmed)
+    book.apply_snapshot(event, core.now_ns, unconfirmed=unconfirmed, confirmed=confirmed)
+
+
+def _seen_for(core: Core, name: str) -> int:
+    """Return for how long audits have seen a difference, nanoseconds; 0 for a new one."""
+    return core.now_ns - core.state.differences.get(name, core.now_ns)
 
 
 def _note_adopted(core: Core, symbol: Symbol, ours: Decimal, theirs: Decimal, who: str) -> None:

@@ -292,7 +292,8 @@ def _object(payload: bytes) -> dict[str, Any]:
 def _conn(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
     fields = _object(payload)
     if fields["state"] == "open":
-        return [StreamOpened(stream=fields["stream"], connection=fields["connection"])]
+        jitter = fields.get("jitter_permille", 500)
+        return [StreamOpened(stream=fields["stream"], connection=fields["connection"], jitter_permille=jitter)]
     return [
         from_plain(StreamClosed, {key: fields[key] for key in ("stream", "connection", "reason", "jitter_permille")})
     ]

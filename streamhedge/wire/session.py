@@ -62,6 +62,10 @@ KEY_OVERDUE_NS = 50 * 60 * NS_PER_SECOND
 RETRY_NS = 5 * NS_PER_SECOND
 ROTATE_AFTER_NS = 23 * 3600 * NS_PER_SECOND
 """The venue drops a connection after 24 h."""
+ROTATE_SPREAD_NS = 3600 * NS_PER_SECOND
+"""Half of it earlier, half later, by the connection's jitter: not every stream in the same second (FAULTS C6)."""
+OVERLAP_NS = 5 * NS_PER_SECOND
+"""How long a connection that has a successor is still listened to: what was under way on it arrives."""
 MARK_SILENT_NS = 10 * NS_PER_SECOND
 AUDIT_EVERY_NS = 15 * NS_PER_SECOND
 UNPROVEN_NS = 3 * AUDIT_EVERY_NS
@@ -91,16 +95,19 @@ class Connection:
     number: int
     opened_ns: int = 0
     data_ns: int = 0
+    rotate_ns: int = 0
 
 
 @state
 class Link:
-    """One of the three streams: the connection in use, the one that is to replace it, and failures in a row."""
+    """One of the three streams: the connection in use, the one that is to replace it, the one replaced, failures in a row."""
 
     name: str
     current: Connection | None = None
     next: Connection | None = None
     failures: int = 0
+    retiring: int | None = None
+    retire_ns: int = 0
 
 
 @state
@@ -331,10 +338,13 @@ class Session:
             self._commands.append(CloseStream(event.stream, event.connection, "superseded"))
             return
         link.next.opened_ns = now_ns
+        spread_ns = ROTATE_SPREAD_NS * (event.jitter_permille - 500) // 1_000
+        link.next.rotate_ns = now_ns + ROTATE_AFTER_NS + spread_ns
         replaced = link.current
         link.current, link.next = link.next, None
         if replaced is not None:
-            self._commands.append(CloseStream(event.stream, replaced.number, "rotated"))
+            self._retire(link)
+            link.retiring, link.retire_ns = replaced.number, now_ns + OVERLAP_NS
         if event.stream == PRIVATE:
             link.failures = 0
             if self.state.status == "COLD":
@@ -350,8 +360,16 @@ class Session:
             self.state.time_asked_ns = 0
             self.state.snapshot_asked_ns = 0
 
+    def _retire(self, link: Link) -> None:
+        """Close the connection that was replaced, if there is one."""
+        if link.retiring is not None:
+            self._commands.append(CloseStream(link.name, link.retiring, "rotated"))
+            link.retiring = None
+
     def _closed(self, event: StreamClosed, now_ns: int) -> None:
         link = self.state.links[event.stream]
+        if link.retiring == event.connection:
+            link.retiring = None
         current = link.current is not None and link.current.number == event.connection
         awaited = link.next is not None and link.next.number == event.connection
         if not current and not awaited:
@@ -487,7 +505,9 @@ class Session:
         self._watch_key(now_ns)
         self._watch_market(now_ns)
         for link in memory.links.values():
-            old = link.current is not None and now_ns - link.current.opened_ns > ROTATE_AFTER_NS
+            if link.retiring is not None and now_ns >= link.retire_ns:
+                self._retire(link)
+            old = link.current is not None and now_ns > link.current.rotate_ns
             if old and link.next is None and not (link.name == PRIVATE and memory.handle_dead):
                 self._note("rotate", Level.INFO, f"{link.name} is 23 h old: opening its successor before closing it")
                 self._open(link.name, 0)

@@ -236,7 +236,8 @@ class VirtualHands:
                 return
             self._sockets[command.connection] = socket
             said = {"stream": command.stream, "connection": command.connection, "state": "open"}
-            self._feed("conn", orjson.dumps(said))
+            jitter = random.Random(f"rotation-{command.connection}").randrange(1_000)
+            self._feed("conn", orjson.dumps({**said, "jitter_permille": jitter}))
 
         def closed(reason: str) -> None:
             self._sockets.pop(command.connection, None)

@@ -107,13 +107,17 @@ def test_absent_from_a_complete_snapshot_is_flat_unless_an_event_is_newer() -> N
 @pytest.mark.fault("U7")
 def test_a_snapshot_older_than_the_row_keeps_it_and_refreshes_the_venues_columns() -> None:
     book = book_with(make.account_update("-2", at_ms=T + 10))
-    old = make.snapshot("-1", entry="67000", at_ms=T + 9)
+    old = make.snapshot("-1", entry="67000", at_ms=T + 9, requested_ns=T * MS - 1)
     (row,) = old.positions
     old = replace(old, positions=(replace(row, liquidation_price=D(90_000), adl=3),))
     assert book.apply_snapshot(old, T * MS) == []
     held = book.positions[make.BTCUSDT, PositionSide.BOTH]
     assert (held.quantity, held.adl, held.venue_liquidation_price) == (D(-2), 3, D(90_000))
-    assert book.differences(old) == []
+    assert book.differences(old) == [], "learnt after it was asked"
+    asked_after = make.snapshot("-1", entry="67000", at_ms=T + 9, requested_ns=(T + 11) * MS)
+    assert book.differences(asked_after) == [((make.BTCUSDT, PositionSide.BOTH), D(-2), D(-1))], "a lag, or a clock"
+    assert book.is_stamped_older(asked_after, (make.BTCUSDT, PositionSide.BOTH))
+    assert book.apply_snapshot(asked_after, (T + 12) * MS) == [] and book.quantity(make.BTCUSDT) == -2
     newer = make.snapshot("-1", entry="67000", at_ms=T + 10, requested_ns=T * MS + 10)
     assert book.differences(newer) == [((make.BTCUSDT, PositionSide.BOTH), D(-2), D(-1))]
 

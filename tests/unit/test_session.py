@@ -198,9 +198,10 @@ def test_an_expired_key_is_replaced_and_the_book_synced_again() -> None:
     old = line.number(PRIVATE)
     line.take(ListenKeyReady(handle="lk2", renewed=False))
     line.take(StreamOpened(PRIVATE, line.number(PRIVATE)))
-    assert CloseStream(PRIVATE, old, "rotated") in line.asked
     line.snapshot()
     assert line.status == "LIVE"
+    line.quiet(6)
+    assert CloseStream(PRIVATE, old, "rotated") in line.asked
 
 
 def test_a_late_word_about_an_older_key_changes_nothing() -> None:
@@ -253,7 +254,48 @@ def test_connections_are_rotated_before_the_venue_drops_them_and_overlap() -> No
     assert new != old[PRIVATE], "the successor was asked for"
     assert not any(isinstance(found, CloseStream) for found in line.asked), "the old one still delivers"
     line.take(StreamOpened(PRIVATE, new))
+    line.quiet(4)
+    assert not any(isinstance(found, CloseStream) for found in line.asked), "what is under way on it still arrives"
+    line.quiet(2)
     assert CloseStream(PRIVATE, old[PRIVATE], "rotated") in line.asked
+    line.take(StreamClosed(PRIVATE, old[PRIVATE], "1000", 0))
+    assert line.status == "LIVE" and not any(isinstance(found, BookStatusChanged) for found in line.passed[-10:])
+
+
+def test_the_hour_of_the_rotation_is_spread_by_each_connections_jitter() -> None:
+    asked_after_s = []
+    for jitter in (0, 999):
+        line = Line()
+        line.take(Tick())
+        line.take(StreamOpened(MARKET, line.number(MARKET), jitter_permille=jitter))
+        while line.number(MARKET) == 1:
+            line.mark(after_s=5)
+        asked_after_s.append((line.now - START) / SECOND / 3600)
+    assert 22.5 <= asked_after_s[0] < 22.6 and 23.4 < asked_after_s[1] <= 23.6
+
+
+def test_a_key_that_cannot_be_renewed_for_fifty_minutes_is_asked_anew_and_the_book_synced_before_it_dies() -> None:
+    line = Line().up()
+    failed = CallFailed("listen_key", 503, 0, "Service Unavailable.", None)
+    told: list[int] = []
+    created = line.since(CreateListenKey)
+    for second in range(60 * 60):
+        step = line.mark(after_s=1)
+        if any(isinstance(found, RequestSnapshot) for found in step.commands):
+            line.snapshot()
+        if any(isinstance(found, RenewListenKey) for found in step.commands):
+            told.append(second)
+            line.take(failed)
+        if line.since(CreateListenKey) > created:
+            break
+    assert told and told[0] <= 20 * 60 + 2, "the first failure is an input of its own, and the reactor says it"
+    assert 50 * 60 - 2 <= second <= 50 * 60 + 10 and line.status == "LIVE"
+    old = line.number(PRIVATE)
+    line.take(ListenKeyReady(handle="lk1", renewed=False))
+    assert line.number(PRIVATE) != old, "also where the venue extends the same key"
+    snapshots = line.since(RequestSnapshot)
+    line.take(StreamOpened(PRIVATE, line.number(PRIVATE)))
+    assert line.since(RequestSnapshot) == snapshots + 1
 
 
 @pytest.mark.fault("S1", "U2", "U8")
