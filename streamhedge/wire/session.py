@@ -119,6 +119,7 @@ class SessionState:
     connections: int = 0
     handle: str = ""
     handle_dead: bool = True
+    rekeyed: bool = False
     key_ns: int = 0
     key_asked_ns: int = 0
     key_after_ns: int = 0
@@ -345,8 +346,11 @@ class Session:
         if replaced is not None:
             self._retire(link)
             link.retiring, link.retire_ns = replaced.number, now_ns + OVERLAP_NS
+            if event.stream == PRIVATE and self.state.rekeyed:
+                self._retire(link)  # its key is dead, nothing is under way on it
         if event.stream == PRIVATE:
             link.failures = 0
+            self.state.rekeyed = False
             if self.state.status == "COLD":
                 self._change("SYNCING", "waiting for a snapshot")
             self.state.private_open_ns = now_ns
@@ -402,6 +406,7 @@ class Session:
         memory = self.state
         memory.key_ns = now_ns
         reopen = memory.handle != event.handle or memory.handle_dead
+        memory.rekeyed = memory.rekeyed or memory.handle not in ("", event.handle)
         memory.handle = event.handle
         memory.handle_dead = False
         link = memory.links[PRIVATE]

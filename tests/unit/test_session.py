@@ -198,10 +198,9 @@ def test_an_expired_key_is_replaced_and_the_book_synced_again() -> None:
     old = line.number(PRIVATE)
     line.take(ListenKeyReady(handle="lk2", renewed=False))
     line.take(StreamOpened(PRIVATE, line.number(PRIVATE)))
+    assert CloseStream(PRIVATE, old, "rotated") in line.asked, "at once: its key is dead"
     line.snapshot()
     assert line.status == "LIVE"
-    line.quiet(6)
-    assert CloseStream(PRIVATE, old, "rotated") in line.asked
 
 
 def test_a_late_word_about_an_older_key_changes_nothing() -> None:
