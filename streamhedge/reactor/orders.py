@@ -331,7 +331,8 @@ def absent_from_ns(core: Core, order: Order) -> int:
     """
     if core.state.book_status is not BookStatus.LIVE:
         return core.now_ns + 1
-    left_ns, began_ns = order.sent_ns or order.decided_ns, core.state.meter.started_ns
+    # It may have left, and was signed, as late as its deadline.
+    left_ns, began_ns = order.decided_ns + DEADLINE_NS, core.state.meter.started_ns
     if left_ns < began_ns:
         return max(began_ns + quarantine_ns(core), core.state.live_since_ns)
     return max(left_ns, core.state.live_since_ns) + quarantine_ns(core)
