@@ -130,6 +130,7 @@ def _audit(core: Core, event: Snapshot) -> None:
         wait_ns = OLDER_CONFIRM_NS if book.is_stamped_older(event, key) else NS_PER_SECOND
         if confirms_fills(core, symbol, requested_ns=event.requested_ns, theirs=theirs):
             _note_adopted(core, symbol, ours, theirs, "our fills and the venue see")
+            confirmed.append(key)
         elif _seen_for(core, name) >= wait_ns:
             _count_adoption(core, symbol)
             _note_adopted(core, symbol, ours, theirs, "several audits see")

@@ -89,3 +89,16 @@ def test_a_mark_with_an_older_stamp_is_a_repeat_at_first_and_the_newest_there_is
     assert held.mark_price == 66_000 and held.recv_ns == desk.now_ms * 1_000_000
     desk.take(make.mark("66100", desk.now_ms - HOUR_MS), after_ms=1_000)
     assert desk.state.book.marks[make.BTCUSDT].mark_price == 66_100
+
+
+def test_our_own_fill_and_one_answer_of_the_venue_suffice_whatever_the_stamp() -> None:
+    desk = Desk()
+    desk.take(make.account_update("-10", at_ms=desk.now_ms), after_ms=100)
+    desk.float("1")
+    order = desk.order
+    after = str(-10 - order.quantity)
+    desk.take(make.account_update(after, at_ms=desk.now_ms - HOUR_MS), after_ms=5)
+    desk.take(make.execution_report(order, last=str(order.quantity), at_ms=desk.now_ms - HOUR_MS), after_ms=5)
+    assert desk.state.book.quantity(make.BTCUSDT) == -10
+    audit(desk, after, stamped_ms=HOUR_MS)
+    assert desk.state.book.quantity(make.BTCUSDT) == make.D(after)
