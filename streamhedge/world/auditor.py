@@ -507,7 +507,9 @@ class Auditor:
             self.fees[name] = self.fees.get(name, ZERO) + trade.fee
             self.note(f"venue {name} {signed:+f} {symbol}: {before} → {after}")
             meant = self.meant.get(name)
-            if meant is None or meant.ended:
+            # What executes after its quarantine nobody can have waited for (FAULTS O18): it counts as somebody else's.
+            ghost = meant is not None and 0 < meant.sent_ns < self.schedule.now_ns - self.quarantine_ns
+            if meant is None or meant.ended or ghost:
                 self.blind[symbol] = self.blind.get(symbol, ZERO) + trade.quantity
                 self.foreign[symbol] = self.foreign.get(symbol, 0) + 1
                 if meant is not None and meant.gave_up:
