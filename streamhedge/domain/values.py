@@ -62,10 +62,10 @@ def decimal_from(text: str | int | Decimal) -> Decimal:
         ValueError: not a number, not finite, or out of any sensible range.
     """
     if isinstance(text, str) and not (text.isascii() and _NUMERIC.issuperset(text)):
-        raise ValueError(f"not a number: {text!r}")
+        raise ValueError(f"not a number: {_shown(text)}")
     value = finite_from(text)
     if value.adjusted() > 20 or (value.adjusted() < -20 and value != 0):
-        raise ValueError(f"number out of range: {text!r}")
+        raise ValueError(f"number out of range: {_shown(text)}")
     return value
 
 
@@ -78,10 +78,15 @@ def finite_from(text: str | int | Decimal) -> Decimal:
     try:
         value = CONTEXT.create_decimal(text)
     except (decimal.InvalidOperation, decimal.FloatOperation, decimal.Overflow, TypeError) as error:
-        raise ValueError(f"not a number: {text!r}") from error
+        raise ValueError(f"not a number: {_shown(text)}") from error
     if not value.is_finite():
-        raise ValueError(f"number out of range: {text!r}")
+        raise ValueError(f"number out of range: {_shown(text)}")
     return value
+
+
+def _shown(text: object) -> str:
+    """Return what was said, short: it may be all of a message."""
+    return repr(text)[:80]
 
 
 def divide(numerator: Decimal, denominator: Decimal) -> Decimal:

@@ -114,7 +114,7 @@ def decode_input(source: str, payload: bytes, calls: Calls, now_ns: int) -> list
     try:
         return decoder(payload, calls, now_ns)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ParseError(f"a malformed {source} input of ours: {type(error).__name__} {error}") from error
+        raise ParseError(f"a malformed {source} input of ours: {type(error).__name__} {str(error)[:200]}") from error
 
 
 def _market(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:

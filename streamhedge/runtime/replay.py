@@ -16,6 +16,9 @@ from streamhedge.errors import JournalCorrupt, ReplayDiverged
 from streamhedge.runtime.pump import Pump, restore
 from streamhedge.store.journal import Line
 
+SAID_MOST = 300
+"""A message quotes so much of what it could not read."""
+
 
 @record
 class ReplayResult:
@@ -56,7 +59,7 @@ class Replayer:
             except Exception as error:
                 raise JournalCorrupt(
                     f"{line.path}: line {line.number}: the machine cannot take this {line.source} input "
-                    f"({type(error).__name__}: {error}): the run ended here, or somebody edited it"
+                    f"({type(error).__name__}: {str(error)[:SAID_MOST]}): the run ended here, or somebody edited it"
                 ) from error
             self.events += 1
 
@@ -74,7 +77,7 @@ class Replayer:
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise JournalCorrupt(
                 f"the recording's state is not this program's (it was written by streamhedge {header.get('version')}): "
-                f"{type(error).__name__} {error}; replay it with the version that wrote it"
+                f"{type(error).__name__} {str(error)[:SAID_MOST]}; replay it with the version that wrote it"
             ) from error
         self._check(header["seq"], header["digest"])
 

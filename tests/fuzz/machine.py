@@ -279,7 +279,7 @@ class Machine:
         self, source: str, events: list[Any], commands: list[Any], changed: list[str], frame: bytes
     ) -> None:
         """What was not understood leads to its note, its count, a resync of a private stream, and nothing else."""
-        private = any(isinstance(event, Quarantined) and event.private for event in events)
+        private = source == "private" and any(isinstance(event, Quarantined) for event in events)
         failed = any(type(event).__name__ == "CallFailed" for event in events)
         answered = (
             ("calls", "session.budget", "session.audit_ns", "session.time_asked_ns")
