@@ -42,7 +42,7 @@ class Feed:
     def append(self, recv_ns: int, source: str, payload: bytes) -> None:
         """Record one input; then hand it on."""
         self._journal.append(recv_ns, source, payload)
-        seq = self._pump().seq
+        seq = self._pump().seq + 1  # the pump numbers an input once it is recorded
         line = b"%d %d %s %s\n" % (seq, recv_ns, source.encode(), one_line(payload))
         self._kept.append((seq, line))
         for reader in self._readers:
