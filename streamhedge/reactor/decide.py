@@ -105,7 +105,7 @@ def run_rules(core: Core) -> None:
         memory = core.memory_of(hedge.symbol)
         if view is None:
             if memory.block is not None:
-                memory.blocked = Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None)
+                _show_blocked(core, memory, Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None))
             continue
         ladder = read_ladder(view)
         _remember_ladder(core, memory, ladder)
@@ -259,6 +259,11 @@ def _remember_hedge(
         blocked = Blocked(cause="limit", reason=f"{refused.control}: {refused.reason}", remedy=None)
     elif memory.venue_closed and memory.reopen_at_ns is not None and core.now_ns < memory.reopen_at_ns:
         blocked = Blocked(cause="venue", reason=f"{memory.venue_closed}; re-hedging after the cooldown", remedy=None)
+    _show_blocked(core, memory, blocked)
+
+
+def _show_blocked(core: Core, memory: SymbolMemory, blocked: Blocked | None) -> None:
+    """Remember what keeps a symbol from its hedge, and say it when it begins, changes or ends."""
     was = memory.blocked.cause if memory.blocked is not None else ""
     memory.blocked = blocked
     if blocked is not None and blocked.cause != was:

@@ -105,6 +105,8 @@ class Limits:
     """Request weight and orders in sliding windows."""
 
     weights: deque[tuple[int, int]] = field(default_factory=deque)
+    tenants: deque[tuple[int, int]] = field(default_factory=deque)
+    """What of ``weights`` others behind the same address used."""
     orders: deque[int] = field(default_factory=deque)
     refused: deque[int] = field(default_factory=deque)
     banned_until_ms: int = 0
@@ -113,6 +115,8 @@ class Limits:
     def _clean(self, now_ms: int) -> None:
         while self.weights and self.weights[0][0] <= now_ms - 60_000:
             self.weights.popleft()
+        while self.tenants and self.tenants[0][0] <= now_ms - 60_000:
+            self.tenants.popleft()
         for window in (self.orders, self.refused):
             while window and window[0] <= now_ms - 60_000:
                 window.popleft()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from streamhedge.sim import grammar
 from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE
-from streamhedge.sim.calls import Call
+from streamhedge.sim.calls import Call, Reply
 from streamhedge.sim.grammar import Message
 from streamhedge.sim.refusals import Refusal
 
@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from streamhedge.sim.exchange import Exchange
 
 D = Decimal
+UNAVAILABLE = '{"msg":"Service Unavailable."}'
+REPLICA_MS = 10_000
+"""How long a replica may lag behind."""
 
 
-def listen_key_post(exchange: Exchange, call: Call) -> Message:
+def listen_key_post(exchange: Exchange, call: Call) -> Message | Reply:
     """POST listenKey."""
+    if exchange.faults.take("U4", call.now_ms) is not None:
+        return Reply(503, {}, UNAVAILABLE)
     return {"listenKey": exchange.listen_key.start(call.now_ms)}
 
 
-def listen_key_put(exchange: Exchange, call: Call) -> Message:
+def listen_key_put(exchange: Exchange, call: Call) -> Message | Reply:
     """PUT listenKey."""
+    if exchange.faults.take("U4", call.now_ms) is not None:
+        return Reply(503, {}, UNAVAILABLE)
     return {"listenKey": exchange.listen_key.renew(call.now_ms)}
 
 
@@ -153,11 +160,18 @@ def position_row(exchange: Exchange, symbol: str) -> Message:
 
 def positions(exchange: Exchange, call: Call) -> list[Message]:
     """v2/account.position and positionRisk v3: symbols with a position or open orders."""
-    return [
+    replica, exchange.replica = exchange.replica, None
+    if replica is not None and call.now_ms - replica[0] < REPLICA_MS:
+        return replica[1]
+    cut = exchange.faults.take("U11", call.now_ms)
+    if cut == "empty":
+        return []
+    rows = [
         position_row(exchange, symbol)
         for symbol in _wanted(exchange, call)
         if exchange.account.position(symbol).amount != 0 or exchange.engine.resting(symbol)
     ]
+    return rows if cut is None else rows[:-1]
 
 
 def positions_v1(exchange: Exchange, call: Call) -> list[Message]:

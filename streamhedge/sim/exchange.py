@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from streamhedge.sim import grammar, rest, wsapi
+from streamhedge.sim import account_calls, grammar, rest, wsapi
 from streamhedge.sim.access import Keys, Limits, ListenKey
 from streamhedge.sim.account import Account
-from streamhedge.sim.calls import Reply
+from streamhedge.sim.calls import Call, Reply
 from streamhedge.sim.clearing import Clearing
 from streamhedge.sim.engine import Engine
 from streamhedge.sim.faults import Faults
@@ -74,6 +74,7 @@ class Exchange:
         self.calls: dict[str, int] = {}
         self.ws_calls: dict[str, int] = {}
         self.wire_posts: dict[str, int] = {}
+        self.replica: tuple[int, list[Message]] | None = None
         self.drop_ws_api = False
         self.freeze_ws_api = False
         self._maintained_until_ms = 0
@@ -122,7 +123,7 @@ class Exchange:
             self._fund(self.now_ms)
         if self.now_ms >= self._next_mark_ms:
             self._next_mark_ms = self.now_ms + self.mark_every_ms
-            self._publish_marks(self.now_ms)
+            self.publish_marks(self.now_ms)
         if self.listen_key.key and not self.listen_key.alive(self.now_ms):
             self.end_listen_key(self.now_ms, said=True)
 
@@ -133,7 +134,8 @@ class Exchange:
             contract.mark = (price * part).quantize(EIGHT)
             contract.index = contract.mark
 
-    def _publish_marks(self, now_ms: int) -> None:
+    def publish_marks(self, now_ms: int) -> None:
+        """Send a frame of marks on every stream of them."""
         if self.faults.switch("M1", now_ms) is not None:
             return
         self.streams.silent_symbol = self.faults.switch("S10", now_ms) or ""
@@ -141,6 +143,9 @@ class Exchange:
         if slow:
             self._next_slow_mark_ms = now_ms + 3 * self.mark_every_ms
         rows = [grammar.mark_price_update(contract, now_ms) for contract in self.contracts.values()]
+        wrong = self.faults.take("M2", now_ms)
+        if wrong is not None:
+            rows = [_outlier(row, wrong) for row in rows]
         for row in rows:
             name = row["s"].lower()
             self.streams.publish(f"{name}@markPrice@1s", row)
@@ -294,6 +299,29 @@ class Exchange:
 # ---------------------------------------------------------------- happenings
 
 
+def _outlier(row: Message, word: str) -> Message:
+    """Return a frame of marks that is wrong."""
+    if word == "basis":
+        return {**row, "i": plain(D(row["i"]) * 2)}
+    said = {"x10": plain(D(row["p"]) * 10), "zero": "0", "negative": "-" + row["p"], "nan": "NaN"}
+    return {**row, "p": said[word]}
+
+
+def _monster(exchange: Exchange, value: str, now_ms: int) -> None:
+    text = "[" * 2_000 + "]" * 2_000 if value == "deep" else f'{{"e":"ACCOUNT_UPDATE","x":"{"x" * 300_000}"}}'
+    exchange.streams.publish_raw(exchange.listen_key.key, text)
+
+
+def _unacted(exchange: Exchange, value: str, now_ms: int) -> None:
+    for kind in ("STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT"):
+        exchange.emit({"e": kind, "T": now_ms, "E": now_ms})
+    exchange.emit({"e": "MARGIN_CALL", "E": now_ms, "cw": plain(exchange.account.cross_wallet), "p": []})
+
+
+def _remember_rows(exchange: Exchange, value: str, now_ms: int) -> None:
+    exchange.replica = (now_ms, account_calls.positions(exchange, Call({}, now_ms, "")))
+
+
 def _drop(exchange: Exchange, value: str, now_ms: int) -> None:
     if value == "ws_api":
         exchange.drop_ws_api = True
@@ -354,6 +382,9 @@ HAPPENINGS: dict[str, Callable[[Exchange, str, int], None]] = {
     "S3": _drop,
     "S7": _garble,
     "S8": _novelty,
+    "S9": _monster,
+    "U7": _remember_rows,
+    "U14": _unacted,
     "U2": _expire,
     "U3": _delete_key,
     "A1": _external,

@@ -9,13 +9,19 @@ Grammar: ``ID=value[@seconds][*count]``; without @ it is armed at once, without 
 | S3 | market, private, ws_api | the socket is closed now |
 | S7 | any | a malformed frame on the private stream |
 | S8 | any | an unknown event type on the private stream |
+| S9 | deep, huge | a frame nested two thousand deep, or of 300 kB, on the private stream |
 | S10 | symbol | one symbol of the market streams is mute (switch: *0) |
+| S12 | any | the next REST call meets a captive portal: 200 and HTML, and the venue never hears of it |
 | U2 | event, silent | the listen key expires, with or without its event |
 | U3 | any | somebody else deletes the listen key |
+| U4 | any | the next listen-key call fails with 503 |
 | U5 | any | ACCOUNT_UPDATE and ORDER_TRADE_UPDATE of a fill change places |
 | U6 | any | every private event of the next fill arrives twice |
+| U7 | any | the next positions answer comes from a replica that stands where the account stood when the knob was armed |
 | U8 | any | the next private event is lost |
 | U9 | any | no TRADE_LITE |
+| U11 | empty, truncated | the next positions answer has no row, or lacks the last one |
+| U14 | any | events nobody acts on: MARGIN_CALL without rows, ALGO_UPDATE, STRATEGY_UPDATE, GRID_UPDATE |
 | O1 | executed, not_executed, late | 503 "Unknown error" and the order did / did not / will (after 1.5 s) execute |
 | O3 | unavailable, throttled, internal, 429 | refused for certain; throttled spares reduce-only orders |
 | O5 | garbage | the order executes, the reply is HTML |
@@ -23,10 +29,12 @@ Grammar: ``ID=value[@seconds][*count]``; without @ it is armed at once, without 
 | O7 | percent | the next order fills only so much |
 | O14 | margin | the next raising order is refused with -2019 |
 | O15 | executed, not_executed | the connection closes as the order is read; it did / did not execute |
+| O18 | seconds | 503 "Unknown error"; the order executes so much later, far outside its window |
 | A1 | signed quantity | somebody else trades the account |
 | A5 | adl, liquidate, settle | the venue closes half of (adl) or the whole position |
 | C1 | milliseconds | the venue's clock is off by so much |
 | M1 | any | no mark prices (switch: *0) |
+| M2 | x10, zero, negative, nan, basis | the next frame of marks is wrong by that; the contract itself is not |
 | M3 | seconds | maintenance: sockets close, open orders are cancelled, every call is -1016 for so long |
 | X1 | any | the exchange lies: it reports fills and does not move the position (for the verdict's own tests) |
 """
@@ -39,8 +47,8 @@ from dataclasses import dataclass, field
 from streamhedge.errors import ConfigError
 
 KNOWN = (
-    *("S1", "S2", "S3", "S7", "S8", "S10", "U2", "U3", "U5", "U6", "U8", "U9"),
-    *("O1", "O3", "O5", "O6", "O7", "O14", "O15", "A1", "A5", "C1", "M1", "M3", "X1"),
+    *("S1", "S2", "S3", "S7", "S8", "S9", "S10", "S12", "U2", "U3", "U4", "U5", "U6", "U7", "U8", "U9", "U11", "U14"),
+    *("O1", "O3", "O5", "O6", "O7", "O14", "O15", "O18", "A1", "A5", "C1", "M1", "M2", "M3", "X1"),
 )
 _WORDS = re.compile(r"^([A-Z]+[0-9]+)=([^@*]*)(?:@([0-9.]+))?(?:\*([0-9]+))?$")
 

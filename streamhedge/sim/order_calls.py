@@ -38,6 +38,10 @@ def place_order(exchange: Exchange, call: Call) -> Message | Reply:
     if doubt == "late":
         exchange.later(now_ms + LATE_MS, lambda at_ms: exchange.place_quietly(call.params, at_ms))
         return _unknown(call)
+    ghost = faults.take("O18", now_ms)
+    if ghost is not None:
+        exchange.later(now_ms + int(ghost) * 1_000, lambda at_ms: exchange.place_quietly(call.params, at_ms))
+        return _unknown(call)
     order = exchange.engine.place(call.params, now_ms)
     hidden = faults.take("O6", now_ms)
     if hidden is not None:

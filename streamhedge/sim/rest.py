@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from streamhedge.sim.exchange import Exchange
 
 
+PORTAL = "<html><body>Welcome to the hotel network. Please log in.</body></html>"
+
+
 def answer(exchange: Exchange, *, method: str, path: str, query: str, body: str, api_key: str, now_ms: int) -> Reply:
     """Answer one request."""
     endpoint = TABLE.get((method, path))
@@ -26,6 +29,8 @@ def answer(exchange: Exchange, *, method: str, path: str, query: str, body: str,
         return Reply(
             404 if not known else 405, {}, encode({"code": -5000, "msg": f"Path {path}, Method {method} is invalid"})
         )
+    if exchange.faults.take("S12", now_ms) is not None:
+        return Reply(200, {"content-type": "text/html"}, PORTAL)
     params = {**dict(parse_qsl(body, keep_blank_values=True)), **dict(parse_qsl(query, keep_blank_values=True))}
     wait = exchange.limits.spend(endpoint.cost(params), endpoint.orders, now_ms)
     headers = exchange.limits.headers(now_ms, orders=endpoint.orders > 0)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from streamhedge.domain.order import Order
-from streamhedge.reactor.state import State
+from streamhedge.reactor.state import State, SymbolMemory
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Pump
 from streamhedge.sim.exchange import Exchange
@@ -47,7 +47,9 @@ EDGES = {
 """The listed edges; out of REFUSED and ABSENT only ghosts come, and they are counted."""
 
 
-EXCUSED: dict[str, str] = {}
+EXCUSED: dict[str, str] = {
+    "empty-sync": "after a reconnect one snapshot without a row makes a held position flat (reactor/reconcile.py)",
+}
 """Violations that are known and not mended yet, by name: each keeps a world away from where it would be found."""
 
 
@@ -115,6 +117,12 @@ class Auditor:
         self.positions: dict[str, Decimal] = {}
         self.marks: dict[str, tuple[Decimal, int]] = {}
         self.owed_rows = 0
+        self.step = STEP
+        self.banned_until_ns = 0
+        self._named: dict[str, str] = {}
+        self.blocks: set[str] = set()
+        """Symbols of which a note said that they are blocked, and none that they no longer are."""
+        self._freed: set[str] = set()
         self.holding = True
         """The product holds what it hears until a snapshot is there; only then it can act on it."""
         self._trade_seen = 0
@@ -170,6 +178,9 @@ class Auditor:
         self._wrong_since.clear()
         self._status = {name: order.status.value for name, order in state.orders.items()}
         self._open = {name: None for name, status in self._status.items() if status in OPEN}
+        self._named.clear()
+        self.blocks.clear()
+        self._freed.clear()
         self._lag_ms = 0
         self.marks.clear()
         # A latch of the product's own may be lost: to a power loss, or when it died while the ledger refused its rows.
@@ -216,7 +227,9 @@ class Auditor:
             return
         data = fields.get("data", {}) if isinstance(fields, dict) else {}
         if isinstance(data, dict) and data.get("e") == "markPriceUpdate":
-            self.marks[data["s"]] = (D(data["p"]), self.schedule.now_ns)
+            told = D(data["p"])
+            if told.is_finite() and told > 0:  # anything else is no price, and must not be taken for one
+                self.marks[data["s"]] = (told, self.schedule.now_ns)
 
     def _heard_private(self, fields: dict[str, Any]) -> None:
         if fields.get("e") == "listenKeyExpired":
@@ -274,6 +287,9 @@ class Auditor:
         self._end(meant.client_id)
 
     def _heard_rest(self, fields: dict[str, Any]) -> None:
+        wait = fields["headers"].get("retry-after", "")
+        if fields["status"] == 418 and wait.isdigit():
+            self.banned_until_ns = self.schedule.now_ns + int(wait) * S
         name = fields["request"]["client_order_id"]
         if fields["request"]["label"] != "order" or name not in self.meant:
             return
@@ -433,7 +449,7 @@ class Auditor:
             raise Violation("7", f"{name} buys with {held} held")
         if meant.side == "SELL" and held + blind <= 0:
             raise Violation("7", f"{name} sells reduce-only with {held} held")
-        if meant.purpose == "hedge" and meant.side == "BUY" and -held - meant.quantity < cap - blind - STEP:
+        if meant.purpose == "hedge" and meant.side == "BUY" and -held - meant.quantity < cap - blind - self.step:
             raise Violation("8", f"{name} buys {meant.quantity} with {held} held and {cap} wanted short")
 
     def _cap(self) -> Decimal:
@@ -460,6 +476,10 @@ class Auditor:
         if self.wired[name] > 1:
             raise Violation("4", f"{name} is on the wire {self.wired[name]} times")
         meant.sent_ns = now_ns
+        if now_ns < self.banned_until_ns:
+            raise Violation(
+                "13", f"{name} leaves during a ban, {(self.banned_until_ns - now_ns) // MS} ms before its end"
+            )
         if now_ns - meant.decided_ns > 200 * MS:
             raise Violation("14", f"{name} leaves {(now_ns - meant.decided_ns) // MS} ms after its decision")
         words = (said["symbol"], said["side"], D(said["quantity"]), said.get("reduceOnly", "false") == "true")
@@ -480,7 +500,8 @@ class Auditor:
 
     def weight_used(self) -> None:
         """Hold the budget: half of the venue's, always."""
-        weight = self.exchange.limits.weight
+        limits = self.exchange.limits
+        weight = limits.weight - sum(used for _, used in limits.tenants)
         restarted = self.schedule.now_ns - self._started_ns < 60 * S
         if weight > (2_400 if restarted else 1_200):
             raise Violation("13", f"{weight} of 2400 request weight in a minute")
@@ -533,6 +554,7 @@ class Auditor:
         self._check_truth(state)
         marked_ns = self.marks.get(self.hedge.symbol, (ZERO, 0))[1]
         self.promised(lambda: self.promises.settled(state, marked_ns=marked_ns))
+        self._follow_states(state)
         if self.inputs % FULL_EVERY == 0 or self._filled:
             self._filled = False
             self.count("full audits")
@@ -546,6 +568,12 @@ class Auditor:
         if sum(state.floats.values(), ZERO) != self.float:
             raise Violation("F1", f"the float is {self.float}, the product counts {dict(state.floats)}")
         self._check_ended(state)
+        for memory in state.memory.values():
+            if memory.blocked is None:
+                if memory.symbol in self._freed:
+                    self.blocks.discard(memory.symbol)
+            elif memory.symbol not in self.blocks:
+                raise Violation("21", f"{memory.symbol} is blocked by {memory.blocked.cause}, and no note said so")
         for held in state.book.positions.values():
             key = f"{held.symbol}|{held.position_side.value}"
             # A venue that set its clock back is followed: but only to what it holds in truth.
@@ -582,6 +610,27 @@ class Auditor:
                 raise Violation("10", f"{name}: {was} → {now}")
             self._check_end(name, now)
 
+    def _follow_states(self, state: State) -> None:
+        """Count each edge that the states take."""
+        now = [("book", state.book_status.value), ("trading", trading(state))]
+        for memory in state.memory.values():
+            if memory.symbol == self.hedge.symbol:
+                now += [("symbol", symbol_word(memory)), ("ladder", memory.ladder_step.value)]
+        for what, word in now:
+            was = self._named.get(what)
+            if was != word:
+                self._named[what] = word
+                if was is not None:
+                    self.count(f"{what} {was}>{word}")
+
+    def noted(self, code: str, symbol: str | None, data: dict[str, Any]) -> None:
+        """Take a note of the product's: what people see of it."""
+        if symbol is not None and code in ("blocked", "external"):
+            self.blocks.add(symbol)
+            self._freed.discard(symbol)
+        elif symbol is not None and code == "unblocked":
+            self._freed.add(symbol)
+
     def _check_ended(self, state: State) -> None:
         """Hold what has ended to its end; only ghosts leave it."""
         for name in [n for n, s in self._status.items() if s not in OPEN]:
@@ -612,7 +661,9 @@ class Auditor:
 
     def _is_absent(self, meant: Meant) -> bool:
         """Tell whether the whole absence rule holds: two answers a second apart and a snapshot, all from after Tq."""
-        from_ns = (meant.sent_ns or meant.decided_ns) + self.quarantine_ns
+        # The product counts from its decision, which the send follows within 200 ms (14): of the three seconds that the
+        # wait exceeds the venue's window by, 2.8 are left.
+        from_ns = meant.decided_ns + self.quarantine_ns
         counted = [at_ns for at_ns in meant.absences if at_ns >= from_ns]
         apart = bool(counted) and counted[-1] - counted[0] >= S
         return apart and self._snapshot_asked_ns >= from_ns
@@ -645,6 +696,10 @@ class Auditor:
         held = self.exchange.account.position(symbol).amount
         return abs(self.wanted() + held) * mark, max(self.hedge.band + STEP * mark, D(51))
 
+    def _last_ms(self, meant: Meant) -> int:
+        """Return until when the venue may accept an order by its own rule."""
+        return ((meant.sent_ns or meant.decided_ns) + self.quarantine_ns) // MS
+
     def wanted(self) -> Decimal:
         """Return the short that should be held, base units."""
         hedge, limits = self.hedge, self.limits
@@ -667,12 +722,25 @@ class Auditor:
             meant = self.meant[name]
             order = self.exchange.engine.find(meant.symbol, {"origClientOrderId": name})
             really, quote = (order.filled, order.quote) if order is not None else (ZERO, ZERO)
+            if meant.gave_up and not row.filled and order is not None and order.update_ms > self._last_ms(meant):
+                self.count("ghost outside its window")  # nobody asks any more, and its event may be lost
+                continue
             if row.filled != really:
                 raise Violation("11", f"{name} filled {really}, the ledger says {row.filled}")
             if row.filled_quote > quote:
                 raise Violation("11", f"{name} filled for {quote}, the ledger says {row.filled_quote}")
             if row.commission > self.fees.get(name, ZERO):
                 raise Violation("11", f"{name} cost {self.fees.get(name)}, the ledger says {row.commission}")
+
+
+def trading(state: State) -> str:
+    """Name the global state by its latches."""
+    return "HALTED" if state.halted else "REDUCING" if state.reducing else "ACTIVE"
+
+
+def symbol_word(memory: SymbolMemory) -> str:
+    """Name the state of a symbol by its latches."""
+    return "BLOCKED" if memory.block else "REDUCE_ONLY" if memory.reduce_only else "OPEN"
 
 
 FULL_EVERY = 50

@@ -201,10 +201,17 @@ class VirtualHands:
     def _recorded(self, request: RestRequest, answer: Answered) -> bytes:
         body: object = answer.body.decode("utf-8", "replace")
         if request.label == "listen_key" and answer.status == 200:
-            key = orjson.loads(answer.body).get("listenKey")
-            body = {"listenKey": self._keys.setdefault(key, f"lk{len(self._keys) + 1}")} if key else "unreadable"
+            body = self._hide_key(answer.body)
         jitter = self._chance.randrange(1_000) if answer.status in (418, 429) else 0
         return recorded(request, answer, body, jitter_permille=jitter)
+
+    def _hide_key(self, body: bytes) -> object:
+        try:
+            fields = orjson.loads(body)
+        except ValueError:
+            return "unreadable"
+        key = fields.get("listenKey") if isinstance(fields, dict) else None
+        return {"listenKey": self._keys.setdefault(key, f"lk{len(self._keys) + 1}")} if key else "unreadable"
 
     # ------------------------------------------------------------ set-up
 

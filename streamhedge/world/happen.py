@@ -12,10 +12,12 @@ from streamhedge.sim.refusals import Refusal
 from streamhedge.world.wire import MS
 
 if TYPE_CHECKING:
+    from streamhedge.world.process import Process
     from streamhedge.world.world import World
 
 D = Decimal
 BTCUSDT = "BTCUSDT"
+CUT_EVERY_NS = 60_000 * MS
 Apply = Callable[["World", str, str], None]
 
 
@@ -213,6 +215,151 @@ def _journal_fails(world: World, kind: str, value: str) -> None:
         world.process.journal.failing = 1
 
 
+def _times(world: World, kind: str, value: str) -> None:
+    """A fault that hits the next so many calls."""
+    world.exchange.faults.arm(f"{kind}=x*{value}", world.exchange.now_ms)
+
+
+def _part_of_snapshot(world: World, kind: str, value: str) -> None:
+    """One snapshot lacks rows; two in a row that agree are the venue's own word, and believed."""
+    if world.schedule.now_ns - world.cut_snapshot_ns > CUT_EVERY_NS:
+        world.cut_snapshot_ns = world.schedule.now_ns
+        _fault(world, kind, value)
+
+
+def _refuse_sockets(world: World, kind: str, value: str) -> None:
+    """Every socket is cut, and the next so many are refused: by the host (0) or with a status."""
+    status, _, times = value.partition(" ")
+    for _ in range(int(times)):
+        world.wire.arm("S4", int(status))
+    world.exchange.streams.drop()
+
+
+def _late(world: World, kind: str, value: str) -> None:
+    """The loop is late by so many milliseconds, so many times over."""
+    late_ms, _, times = value.partition(" ")
+    for number in range(int(times)):
+        process = world.process
+
+        def late(process: Process | None = process) -> None:
+            if process is not None and process.alive and not process.suspended:
+                process.tick(int(late_ms) * MS)
+
+        world.schedule.after(number * 400 * MS, late)
+
+
+def _flood(world: World, kind: str, value: str) -> None:
+    """So many frames of marks at once."""
+    for _ in range(int(value)):
+        world.exchange.publish_marks(world.exchange.now_ms)
+    world.wire.flush()
+
+
+def _break_off(world: World, kind: str, value: str) -> None:
+    stream, _, code = value.partition(" ")
+    for socket in [socket for socket in world.wire.sockets if socket.stream == stream]:
+        world.wire.break_off(socket, ("1006", "1011 internal error", "1012 service restart")[int(code)])
+
+
+def _bare_funding(world: World, kind: str, value: str) -> None:
+    """Funding is told with balances alone, though a position is open."""
+    world.exchange.engine.transfer(D(value), "FUNDING_FEE", world.exchange.now_ms)
+
+
+def _hedge_mode(world: World, kind: str, value: str) -> None:
+    """Somebody switches to hedge mode, with no event, and back."""
+    world.exchange.account.dual_side = True
+
+    def back() -> None:
+        world.exchange.account.dual_side = False
+
+    world.schedule.after(int(value) * 1_000 * MS, back)
+
+
+def _multi_assets(world: World, kind: str, value: str) -> None:
+    set_multi_assets(world, True)
+    world.schedule.after(int(value) * 1_000 * MS, lambda: set_multi_assets(world, False))
+
+
+def set_multi_assets(world: World, on: bool) -> None:
+    """Switch the account's asset mode as somebody else does, with its news."""
+    now_ms = world.schedule.now_ms
+    world.exchange.account.multi_assets = on
+    world.exchange.emit({"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, "ai": {"j": on}})
+    world.wire.flush()
+
+
+def _other_tenants(world: World, kind: str, value: str) -> None:
+    """Others use up the account's order budget, or the address's weight."""
+    budget, _, amount = value.partition(" ")
+    now_ms, limits = world.exchange.now_ms, world.exchange.limits
+    if budget == "orders":
+        limits.orders.extend([now_ms] * int(amount))
+    else:
+        limits.weights.append((now_ms, int(amount)))
+        limits.tenants.append((now_ms, int(amount)))
+
+
+def _ban(world: World, kind: str, value: str) -> None:
+    """Somebody behind the same address asked too much: 418 for so many seconds."""
+    limits = world.exchange.limits
+    limits.banned_until_ms = max(limits.banned_until_ms, world.exchange.now_ms + int(value) * 1_000)
+
+
+def _filters(world: World, kind: str, value: str) -> None:
+    """The venue coarsens a filter without a word; after a while it is as it was."""
+    name, _, seconds = value.partition(" ")
+    contract = world.exchange.contracts[BTCUSDT]
+    if name == "tick":
+        contract.tick = D(1)
+    else:
+        contract.step = D("0.002")
+        world.auditor.step = contract.step
+
+    def back() -> None:
+        contract.tick, contract.step = D("0.1"), D("0.001")
+
+    world.schedule.after(int(seconds) * 1_000 * MS, back)
+
+
+def _no_margin(world: World, kind: str, value: str) -> None:
+    world.exchange.faults.arm(f"O14=margin*{value}", world.exchange.now_ms)
+
+
+def _shock(world: World, kind: str, value: str) -> None:
+    """The collateral loses so many permille at once."""
+    loss = (world.exchange.account.wallet * D(value) / 1_000).quantize(D("0.01"))
+    world.exchange.engine.transfer(-loss, "ADJUSTMENT", world.exchange.now_ms)
+
+
+def _shallow(world: World, kind: str, value: str) -> None:
+    """The book is thin and wide for so many seconds."""
+    size, _, seconds = value.partition(" ")
+    contract = world.exchange.contracts[BTCUSDT]
+    contract.level_size, contract.level_ticks = D(size), 200
+
+    def back() -> None:
+        contract.level_size, contract.level_ticks = D(5), 10
+
+    world.schedule.after(int(seconds) * 1_000 * MS, back)
+
+
+def _step_clock(world: World, kind: str, value: str) -> None:
+    if world.process is not None:
+        world.process.step_ms += int(value)
+
+
+def _noise(world: World, kind: str, value: str) -> None:
+    """Questions take up to so much longer than answers, for so many seconds."""
+    most_ms, _, seconds = value.partition(" ")
+    world.wire.noise_ms = int(most_ms)
+
+    def back() -> None:
+        world.wire.noise_ms = 0
+
+    world.schedule.after(int(seconds) * 1_000 * MS, back)
+
+
 APPLY: dict[str, Apply] = {
     **dict.fromkeys(("buy", "sell", "deposit", "withdraw"), _float_trade),
     **dict.fromkeys(("halt", "reduce", "flatten"), _verb),
@@ -225,6 +372,11 @@ APPLY: dict[str, Apply] = {
     **dict.fromkeys(("call-lost", "call-answer-lost", "ask-lost", "ask-answer-lost", "ask-answer-slow"), _wire),
     **dict.fromkeys(("frame-lost", "frame-slow"), _wire),
     **dict.fromkeys(("kill", "power"), _kill),
+    **{"S4": _refuse_sockets, "S5": _late, "S6": _flood, "S13": _break_off, "U10": _bare_funding, "U13": _hedge_mode},
+    **{"O12": _other_tenants, "O13": _ban, "filters": _filters, "A4": _multi_assets, "A7": _shock, "M4": _shallow},
+    **{"C2": _step_clock, "C3": _stop, "C5": _noise, "P4": _stall, "A6": _no_margin, "U4": _times, "S12": _times},
+    **dict.fromkeys(("S9", "U7", "U14", "O18", "M2"), _fault),
+    "U11": _part_of_snapshot,
     **{"again": _again, "rival": _rival, "transfer": _transfer, "leverage": _leverage, "net-down": _net_down},
     **{"frames-again": _frames_again},
     **{"contract": _contract, "brackets": _brackets, "stop": _stop, "stall": _stall},

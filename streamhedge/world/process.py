@@ -136,6 +136,8 @@ class Process:
         self.suspended = False
         self.heard_ns = wire.schedule.now_ns
         self._account_ms = 0
+        self.step_ms = 0
+        """By how much the wall clock was stepped since this run began; the boot clock, which times inputs, never is."""
         self._waiting: list[tuple[str, bytes]] = []
         self._schedule = wire.schedule
         self._heard, self._settled, self._died, self._failed = heard, settled, died, failed
@@ -145,7 +147,7 @@ class Process:
             wire=wire,
             api_key=api_key,
             signer=signer,
-            wall_ms=lambda: self._schedule.now_ms,
+            wall_ms=lambda: self._schedule.now_ms + self.step_ms,
             feed=self.feed,
             alive=lambda: self.alive,
             gate=self,
@@ -203,7 +205,7 @@ class Process:
         self.feed("tick", orjson.dumps({"lag_ms": max(0, late_ns // NS_PER_MS)}))
         offset_ms = self.pump.session.offset_ms
         if offset_ms is not None:
-            self.hands.offset_ms = offset_ms
+            self.hands.offset_ms = offset_ms - self.step_ms
 
     # ------------------------------------------------------------ stops
 

@@ -43,6 +43,7 @@ class Options:
     close_flattens: bool
     keep: bool
     mark_every_ms: int = 1_000
+    ed25519: bool = False
 
     def policy(self) -> Policy:
         """Return the product's configuration of this world."""
@@ -174,6 +175,31 @@ KINDS: dict[str, tuple[int, Draw]] = {
     "S1": (2, _of("market", "private", "ws_api")),
     "S2": (1, _for(_of("market", "private"), 2, 30)),
     "S3": (4, _of("market", "private", "private", "ws_api")),
+    "S4": (1, _for(_of("0", "429", "403"), 1, 4)),
+    "S5": (1, _for(_between(260, 1_900), 1, 3)),
+    "S6": (1, _between(50, 200)),
+    "S9": (1, _of("deep", "huge")),
+    "S12": (1, _between(1, 2)),
+    "S13": (1, _for(_of("market", "private", "ws_api"), 0, 2)),
+    "U4": (1, _between(1, 3)),
+    "U7": (1, _of("x")),
+    "U10": (1, _signed(1, 500)),
+    "U11": (1, _of("empty", "truncated")),
+    "U13": (1, _between(2, 30)),
+    "U14": (1, _of("x")),
+    "O12": (1, _of("orders 280", "orders 290", "weight 1100")),
+    "O13": (1, _between(5, 60)),
+    "O18": (1, _between(10, 60)),
+    "filters": (1, _for(_of("tick", "step"), 5, 60)),
+    "A4": (1, _between(2, 30)),
+    "A6": (1, _between(2, 8)),
+    "A7": (1, _between(10, 300)),
+    "M2": (1, _of("x10", "zero", "negative", "nan", "basis")),
+    "M4": (1, _for(_of("0.004", "0.05", "0.5"), 5, 60)),
+    "C2": (1, _signed(300, 900)),
+    "C3": (1, _between(12_000, 240_000)),
+    "C5": (1, _for(_between(100, 1_500), 5, 90)),
+    "P4": (1, _between(100, 2_000)),
     "S7": (1, _of("x")),
     "S8": (1, _of("x")),
     "S10": (1, _for(_of("BTCUSDT"), 2, 20)),
@@ -269,6 +295,7 @@ def draw(seed: int, length_ms: int, *, kinds: Sequence[str] = ()) -> Case:
         close_flattens=chance.randrange(4) == 0,
         keep=chance.randrange(8) == 0,
         mark_every_ms=chance.choice(MARKS_MS if length_ms >= HOUR_MS else MARKS_MS[:3]),
+        ed25519=chance.randrange(4) == 0,
     )
     return Case(options, _happenings(chance, options))
 

@@ -19,6 +19,8 @@ from streamhedge.sim.wsapi import HANDSHAKE_WEIGHT, WsSession
 from streamhedge.world.schedule import Schedule
 
 MS = 1_000_000
+FRAME_MOST = 256 * 1024
+"""A larger frame closes the socket, as it does in the live one."""
 PING_DEAD_NS = 10_000 * MS
 """A socket whose pings nobody answers is given up by then (5 s + 5 s)."""
 
@@ -84,6 +86,8 @@ class Wire:
         self.sockets: list[Socket] = []
         self.in_flight = 0
         self.repeating = 0
+        self.noise_ms = 0
+        """By how much a question's way up may be longer than its answer's way down."""
         self.refusing_until_ns = 0
         self._process = 0
         self._chance = random.Random(f"wire-{seed}")
@@ -180,6 +184,11 @@ class Wire:
         if self.schedule.now_ns < self.refusing_until_ns:
             self.schedule.after(self.latency_ns(), lambda: closed("no connection: OSError"))
             return
+        status = self.take("S4")
+        if status is not None:
+            reason = f"InvalidStatus {status}" if status else "ConnectionRefusedError"
+            self.schedule.after(self.latency_ns(), lambda: closed(f"no connection: {reason}"))
+            return
 
         process = self._process
 
@@ -243,7 +252,8 @@ class Wire:
                 self._later(socket, lambda: self._frame(socket, body), (self.take("ask-answer-slow") or 0) * MS)
 
         self.in_flight += 1
-        self.schedule.after(self.latency_ns(), arrive)
+        noise_ns = self._chance.randint(0, self.noise_ms) * MS if self.noise_ms else 0
+        self.schedule.after(self.latency_ns() + noise_ns, arrive)
 
     def _frame(self, socket: Socket, body: bytes) -> None:
         if socket.open:
@@ -258,6 +268,10 @@ class Wire:
         if socket.open:
             socket.open = False
             self.schedule.after(MS, lambda: socket.closed(reason))
+
+    def break_off(self, socket: Socket, reason: str) -> None:
+        """End a socket in the middle of a message: what is under way on it never arrives."""
+        self.hang_up(socket, reason)
 
     def _cut(self, socket: Socket, reason: str) -> None:
         """Close a socket from the venue's side; what is under way still arrives."""
@@ -302,6 +316,9 @@ class Wire:
         self._watch_frozen()
 
     def _publish(self, socket: Socket, body: bytes) -> None:
+        if len(body) > FRAME_MOST:
+            self.break_off(socket, "1009 message too big")
+            return
         extra = 0
         if socket.stream == "private":
             self._repeat(socket, body)

@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Reaction
@@ -27,9 +29,9 @@ from streamhedge.sim.access import Keys
 from streamhedge.sim.exchange import Exchange, Settings
 from streamhedge.store.journal import Line
 from streamhedge.wire.signing import signer_of
-from streamhedge.world.auditor import Auditor, Violation
+from streamhedge.world.auditor import EXCUSED, STEP, Auditor, Violation
 from streamhedge.world.disk import VirtualLedger
-from streamhedge.world.happen import APPLY
+from streamhedge.world.happen import APPLY, set_multi_assets
 from streamhedge.world.process import QUIET_TICK_NS, SLOW_TICK_NS, TICK_NS, Process
 from streamhedge.world.schedule import Schedule
 from streamhedge.world.script import BTCUSDT, Case, Happening
@@ -42,6 +44,9 @@ START_MS = 1_795_161_600_000 + 1
 """A millisecond past a settlement."""
 INSTANCE = "0f0f0f0f"
 API_KEY, API_SECRET = "k" * 64, "s" * 64
+_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PRIVATE_PEM = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC_PEM = _KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 OPERATOR_EVERY_NS = 5 * S
 OPERATOR_WAITS_NS = 20 * S
 HEALED_WITHIN_NS = 90 * S
@@ -92,9 +97,10 @@ class World:
         self.chance = random.Random(f"process-{options.seed}")
         length_ms = options.length_ms + (PATIENCE_NS + STEADY_NS) // MS + 60_000
         self.tape = MovedTape(options.seed, length_ms, options.step_millionths, options.mark_every_ms)
+        secret, public = (PRIVATE_PEM, {API_KEY: PUBLIC_PEM}) if options.ed25519 else (API_SECRET, {})
         settings = Settings(
             self.tape,
-            Keys(API_KEY, API_SECRET),
+            Keys(API_KEY, API_SECRET, public),
             wallet=D(options.wallet),
             seed=options.seed,
             funding_every_ms=options.funding_every_ms,
@@ -107,7 +113,7 @@ class World:
         self.wire = Wire(
             self.exchange, self.schedule, options.seed, options.latency_ms, self, self.policy.limits.request_timeout_ms
         )
-        self.signer = signer_of(API_SECRET)
+        self.signer = signer_of(secret)
         self.process: Process | None = None
         self.boot = 0
         self.down_ms = 0
@@ -121,6 +127,7 @@ class World:
         self.lines: list[Line] = []
         self.busy_until_ns = 0
         self.slow_tick_ns = SLOW_TICK_NS
+        self.cut_snapshot_ns = 0
         self._lost_known = 0
         self._trades = 0
         self._blocked_since_ns: int | None = None
@@ -144,6 +151,11 @@ class World:
     def asked(self, text: str) -> None:
         """A frame leaves for the WebSocket API."""
         self.auditor.asked(text)
+        process = self.process
+        if process is not None and not process.pump.session.state.synced and '"pos-' in text:
+            self.exchange.replica = None  # no replica lags behind a whole reconnect
+            if "empty-sync" in EXCUSED:
+                self.exchange.faults.disarm("U11")
 
     def weight_used(self) -> None:
         """A request reached the venue."""
@@ -301,6 +313,7 @@ class World:
     def _observe(self, reaction: Reaction, recv_ns: int) -> None:
         for note in reaction.notes:
             self.auditor.count(f"note {note.code}")
+            self.auditor.noted(note.code, note.symbol, note.data)
             self.auditor.note(f"  {note.code}: {note.text[:200]}")
 
     def _settled(self) -> None:
@@ -443,8 +456,15 @@ class World:
         self.auditor.note("*** heal")
         self.exchange.faults.armed.clear()
         self.exchange.streams.silent_symbol = ""
+        self.exchange.replica = None
+        self.exchange.limits.banned_until_ms = 0
+        self.exchange.account.dual_side = False
+        if self.exchange.account.multi_assets:
+            set_multi_assets(self, False)
+        contract = self.exchange.contracts[BTCUSDT]
+        contract.tick, contract.step, contract.level_size, contract.level_ticks = D("0.1"), STEP, D(5), 10
         self.wire.armed.clear()
-        self.wire.repeating = 0
+        self.wire.repeating = self.wire.noise_ms = 0
         self.wire.refusing_until_ns = 0
         self.ledger.failing = self.ledger.refusing_intents = 0
         for symbol in self.exchange.contracts:
@@ -475,7 +495,8 @@ class World:
             waited_ns = self.schedule.now_ns - healed_ns
             if self._is_limited():
                 limited_ns = self.schedule.now_ns
-            if waited_ns > (PATIENCE_NS if self.schedule.now_ns - limited_ns < 60 * S else HEALED_WITHIN_NS):
+            patience_ns = PATIENCE_NS if self.schedule.now_ns - limited_ns < 60 * S else HEALED_WITHIN_NS
+            if waited_ns > patience_ns + 3 * self.options.mark_every_ms * MS:
                 raise Violation("20", f"{waited_ns // S} s after the faults ended: {wrong}")
         took_ms = (self.schedule.now_ns - healed_ns) // MS
         self.auditor.note(f"converged after {took_ms} ms")

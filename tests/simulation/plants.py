@@ -240,7 +240,7 @@ def the_wire_loses_the_reduce_only_flag(bug: Planting) -> None:
     bug.instead(requests, "place_order", build)
 
 
-@plant("the ledger's row of a reducing order lacks the flag", "7", kinds=("external",))
+@plant("the ledger's row of a reducing order lacks the flag", "4", "7", kinds=("external",))
 def the_ledger_loses_the_reduce_only_flag(bug: Planting) -> None:
     def build(honest: Any) -> Any:
         def place(self: Pump, command: PlaceOrder) -> None:
@@ -556,7 +556,7 @@ def the_book_rounds(bug: Planting) -> None:
     "the rows of a snapshot are never taken", "1", "5", "8", "9", "20", kinds=("frame-lost", "U8", "external", "kill")
 )
 def snapshots_are_never_adopted(bug: Planting) -> None:
-    bug.instead(PositionBook, "_adopt_position", lambda honest: lambda self, *said: (bug.ran(), False)[1])
+    bug.instead(PositionBook, "_adopt_position", lambda honest: lambda self, *said, **named: (bug.ran(), False)[1])
 
 
 @plant("a snapshot overwrites rows of later events", "2", "8", "9", kinds=("ask-answer-slow", "external"))
@@ -602,6 +602,7 @@ def an_absent_symbol_is_flat(bug: Planting) -> None:
 @plant(
     "TRADE_LITE moves the position, and the update after it again",
     "1",
+    "2",
     "8",
     "9",
 )

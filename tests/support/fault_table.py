@@ -164,7 +164,7 @@ KIND_ROWS: dict[str, tuple[str, ...]] = {
     **{"net-down": ("S13", "U1"), "external": ("A1", "K4"), "external-eth": ("U12",), "rival": ("A2",)},
     **{"leverage": ("A4", "U14"), "transfer": ("A7",), "brackets": ("U14",), "contract": ("A8",), "again": ("F1",)},
     **{"kill": ("P1", "F3"), "power": ("P1",), "stop": ("C3",), "stall": ("C4",), "crash": ("M2",)},
-    **{"ledger-fails": ("P3",), "journal-fails": ("P3",)},
+    **{"ledger-fails": ("P3",), "commit-fails": ("P3",), "journal-fails": ("P3",), "filters": ("O14",)},
 }
 """What the seeded worlds do that has no row's name, and the rows it is; kinds named by a row are that row."""
 NO_ROW_OF_THE_CATALOGUE = ("X1",)
