@@ -34,6 +34,7 @@ ENDS: dict[str, tuple[str, ...]] = {
     "neutral": ("naked", "max_naked"),
     "unblocked": ("blocked", "gate"),
     "settled": ("in_doubt",),
+    "ladder_helps": ("ladder_helpless",),
 }
 """A note of this code ends the incidents of those codes on its symbol."""
 Send = Callable[[str, str, Level], bool]

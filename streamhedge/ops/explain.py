@@ -27,7 +27,7 @@ from streamhedge.ops.lines import inert
 from streamhedge.reactor.decide import gate_context, view_of
 from streamhedge.reactor.state import Core
 from streamhedge.rules.flatten import flatten_draft
-from streamhedge.rules.hedge import collar_price, decide_hedge, raisable_size, short_size
+from streamhedge.rules.hedge import collar_price, decide_hedge, raisable_size, share_of_margin, short_size
 from streamhedge.rules.limits import Approved, gate
 from streamhedge.rules.liquidation import read_ladder
 from streamhedge.rules.params import HedgeParams
@@ -309,6 +309,9 @@ def _inputs(core: Core, view: HedgeView) -> list[Fields]:
 def _arithmetic(view: HedgeView, verdict: HedgeVerdict, ladder: LadderVerdict) -> Fields:
     held = short_size(view)
     bounds = _bounds(view, held)
+    share = share_of_margin(view, capped=verdict.capped)
+    if share is not None:
+        bounds["joint share of the hedges on this margin"] = share
     binding = min(bounds, key=lambda name: bounds[name])
     step = view.instrument.step_size
     return {

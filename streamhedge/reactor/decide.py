@@ -6,13 +6,14 @@ Order per symbol: liquidation ladder, then hedge. A draft that the gate refuses 
 from __future__ import annotations
 
 from streamhedge.domain.commands import Level, PlaceOrder
+from streamhedge.domain.events import PositionSide
 from streamhedge.domain.order import Order, Side
-from streamhedge.domain.values import NS_PER_MS, ZERO
+from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, floor_step
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.orders import register
 from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
 from streamhedge.rules.flatten import flatten_draft
-from streamhedge.rules.hedge import decide_hedge, tolerated_usd
+from streamhedge.rules.hedge import decide_hedge, policy_short, tolerated_usd
 from streamhedge.rules.limits import Approved, GateContext, Refused, gate
 from streamhedge.rules.liquidation import read_ladder
 from streamhedge.rules.params import HedgeParams
@@ -25,6 +26,7 @@ from streamhedge.rules.view import (
     LadderStep,
     LadderVerdict,
     Leg,
+    Peer,
 )
 
 
@@ -43,17 +45,8 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
     memory = core.memory_of(hedge.symbol)
     working = open_orders(core, hedge)
     low, high = pending_interval(core, hedge.symbol)
-    others = tuple(
-        Leg(
-            symbol=held.symbol,
-            quantity=held.quantity,
-            entry_price=held.entry_price,
-            mark_price=book.marks[held.symbol].mark_price,
-            instrument=book.instruments[held.symbol],
-        )
-        for held in book.cross_others(hedge.symbol, instrument.margin_asset)
-    )
     isolated = book.is_isolated(hedge.symbol)
+    peers, unknown = _peers(core, hedge, instrument.margin_asset)
     return HedgeView(
         params=hedge,
         ladder=core.policy.ladder,
@@ -74,7 +67,7 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         wallet=book.wallet(hedge.symbol, instrument.margin_asset),
         available=book.available(instrument.margin_asset),
         leverage=book.leverage.get(hedge.symbol, hedge.leverage),
-        others=() if isolated and book.quantity(hedge.symbol) != 0 else others,
+        others=() if isolated and book.quantity(hedge.symbol) != 0 else _others(core, hedge, instrument.margin_asset),
         trading_state=trading_state(core.state),
         symbol_state=symbol_state(memory),
         book_status=core.state.book_status,
@@ -89,11 +82,77 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         warned=memory.ladder_step is not LadderStep.CLEAR,
         now_ns=core.now_ns,
         lag_ms=core.state.lag_ms,
-        unmarked=tuple(book.unmarked(hedge.symbol)),
+        unmarked=(*book.unmarked(hedge.symbol), *(() if isolated else unknown)),
         doubt_raises=any(order.in_doubt and not order.reduce_only for order in working),
         cutting=memory.cutting,
         cut_to=memory.cut_to,
+        peers=() if isolated else peers,
     )
+
+
+def _others(core: Core, hedge: HedgeParams, margin_asset: Asset) -> tuple[Leg, ...]:
+    """Return what else shares the margin; what our own hedges have open there counts at the worst end."""
+    book = core.state.book
+    pending = {other.symbol: pending_interval(core, other.symbol)[0] for other in _sharing(core, hedge, margin_asset)}
+    legs = []
+    for held in book.cross_others(hedge.symbol, margin_asset):
+        steered = held.symbol in pending and held.position_side is PositionSide.BOTH
+        block = core.memory_of(held.symbol).block if steered else None
+        legs.append(
+            Leg(
+                symbol=held.symbol,
+                quantity=held.quantity,
+                entry_price=held.entry_price,
+                mark_price=book.marks[held.symbol].mark_price,
+                instrument=book.instruments[held.symbol],
+                pending_low=min(ZERO, pending.pop(held.symbol)) if steered else ZERO,
+                cuts=steered and not (block is not None and block.latched),
+            )
+        )
+    for symbol, low in pending.items():
+        if low < 0 and symbol in book.marks and symbol in book.instruments:
+            mark, instrument = book.marks[symbol], book.instruments[symbol]
+            legs.append(Leg(symbol, ZERO, ZERO, mark.mark_price, instrument, pending_low=low, cuts=True))
+    return tuple(legs)
+
+
+def _sharing(core: Core, hedge: HedgeParams, margin_asset: Asset) -> list[HedgeParams]:
+    """Return the other hedges whose position is, or would be, cross on the same margin asset."""
+    book = core.state.book
+    return [
+        other
+        for other in core.policy.hedges
+        if other.symbol != hedge.symbol
+        and not book.is_isolated(other.symbol)
+        and (other.symbol not in book.instruments or book.instruments[other.symbol].margin_asset == margin_asset)
+    ]
+
+
+def _peers(core: Core, hedge: HedgeParams, margin_asset: Asset) -> tuple[tuple[Peer, ...], list[Symbol]]:
+    """Return the other hedges on the margin with what they are to hold, and those whose mark is not known yet."""
+    book = core.state.book
+    peers, unknown = [], []
+    for other in _sharing(core, hedge, margin_asset):
+        memory = core.memory_of(other.symbol)
+        wanted = policy_short(
+            params=other,
+            max_short_ratio=core.policy.limits.max_short_ratio,
+            float_quantity=core.state.floats.get(other.asset, ZERO),
+        )
+        off = memory.flatten or (
+            memory.block is not None and (memory.block.latched or memory.block.cause == "contract")
+        )
+        if off:
+            # It raises nothing until a person resumes it, or ever: what it holds is all it needs.
+            wanted = min(wanted, max(ZERO, -book.quantity(other.symbol)))
+        if wanted <= 0:
+            continue
+        instrument, mark = book.instruments.get(other.symbol), book.marks.get(other.symbol)
+        if instrument is None or mark is None:
+            unknown.append(other.symbol)
+            continue
+        peers.append(Peer(other.symbol, floor_step(wanted, instrument.step_size), mark.mark_price, instrument))
+    return tuple(peers), unknown
 
 
 def run_rules(core: Core) -> None:
@@ -204,6 +263,7 @@ def _remember_ladder(core: Core, memory: SymbolMemory, ladder: LadderVerdict) ->
     memory.liquidation_price = ladder.liquidation_price
     memory.distance = ladder.distance
     memory.joint_distance = ladder.joint_distance
+    _tell_helpless(core, memory, ladder)
     meter = core.state.meter
     if ladder.distance is not None and (meter.min_distance is None or ladder.distance < meter.min_distance):
         meter.min_distance = ladder.distance
@@ -229,6 +289,20 @@ def _remember_ladder(core: Core, memory: SymbolMemory, ladder: LadderVerdict) ->
         distance=str(ladder.distance),
         liquidation_price=None if ladder.liquidation_price is None else str(ladder.liquidation_price),
     )
+
+
+def _tell_helpless(core: Core, memory: SymbolMemory, ladder: LadderVerdict) -> None:
+    """Say once that a reading stays low whatever the ladder buys back, and once that this is over."""
+    if bool(ladder.helpless) == memory.ladder_helpless or (ladder.hold and not ladder.helpless):
+        return
+    memory.ladder_helpless = bool(ladder.helpless)
+    if not ladder.helpless:
+        core.note(
+            "ladder_helps", Level.INFO, memory.symbol, "a cut would restore the distance again, or none is needed"
+        )
+        return
+    asked = "" if ladder.remedy is None else f"; post {ladder.remedy.top_up:.0f} {core.policy.margin_asset}"
+    core.note("ladder_helpless", Level.CRITICAL, memory.symbol, f"{ladder.helpless}{asked}, or close it by hand")
 
 
 def _remember_hedge(

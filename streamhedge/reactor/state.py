@@ -96,6 +96,7 @@ class SymbolMemory:
     naked_usd: Decimal = ZERO
     cause: str = ""
     ladder_step: LadderStep = LadderStep.CLEAR
+    ladder_helpless: bool = False
     blocked: Blocked | None = None
     policy_short: Decimal = ZERO
     target: Decimal = ZERO

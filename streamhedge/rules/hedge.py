@@ -14,6 +14,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from streamhedge.domain.margin import (
     isolated_size_at_distance,
+    joint_share,
     maintenance_margin,
     position_ceiling,
     sell_and_post,
@@ -30,6 +31,7 @@ from streamhedge.rules.view import (
     HedgeVerdict,
     HedgeView,
     IntentDraft,
+    Leg,
     Remedy,
     SymbolState,
     TradingState,
@@ -64,7 +66,7 @@ def free_margin(view: HedgeView) -> Decimal:
     free = view.wallet + view.position * (view.mark_price - view.entry_price)
     for leg in view.others:
         free += leg.quantity * (leg.mark_price - leg.entry_price)
-        free -= maintenance_margin(notional=abs(leg.quantity) * leg.mark_price, brackets=leg.instrument.brackets)
+        free -= held_maintenance(leg)
     return free
 
 
@@ -102,9 +104,14 @@ def slice_quantity(view: HedgeView, size: Decimal, *, market: bool) -> Decimal:
     return min(max(even, instrument.min_quantity), most)
 
 
+def floor_distance_of(view: HedgeView) -> Decimal:
+    """Return floor_D, the distance that raising leaves: reopen, or rehedge while paced after a cut."""
+    return view.ladder.rehedge if view.paced else view.ladder.reopen
+
+
 def raisable_size(view: HedgeView, *, held: Decimal, price: Decimal) -> Decimal:
     """Return the largest short that margin carries without entering the ladder, floored to the step."""
-    floor_distance = view.ladder.rehedge if view.paced else view.ladder.reopen
+    floor_distance = floor_distance_of(view)
     instrument = view.instrument
     free = free_margin(view)
     if view.isolated:
@@ -142,12 +149,42 @@ def _others_at(view: HedgeView, distance: Decimal) -> Decimal:
     """Return what the other shorts of the margin group need when all rise together (joint distance, HEDGING §3)."""
     needed = ZERO
     for leg in view.others:
-        if leg.quantity < 0:
-            notional = -leg.quantity * leg.mark_price
-            table = leg.instrument.brackets
-            needed += notional * distance - maintenance_margin(notional=notional, brackets=table)
-            needed += maintenance_margin(notional=notional * (ONE + distance), brackets=table)
+        notional = leg.short_notional
+        if notional > 0:
+            needed += notional * distance - held_maintenance(leg)
+            needed += maintenance_margin(notional=notional * (ONE + distance), brackets=leg.instrument.brackets)
     return needed
+
+
+def held_maintenance(leg: Leg) -> Decimal:
+    """Return the maintenance margin of what a leg holds now, quote units."""
+    return maintenance_margin(notional=abs(leg.quantity) * leg.mark_price, brackets=leg.instrument.brackets)
+
+
+def share_of_margin(view: HedgeView, *, capped: Decimal) -> Decimal | None:
+    """Return lambda * capped, this hedge's part of a margin that does not carry all hedges, floored to the step.
+
+    None where it does, or where nothing else is hedged on it.
+
+    One lambda scales all of them alike (HEDGING §2): otherwise the symbol whose tick comes first takes all.
+    """
+    if not view.peers or view.isolated or capped <= 0:
+        return None
+    distance = floor_distance_of(view)
+    steered = [peer.symbol for peer in view.peers]
+    balance = view.wallet + view.position * (view.mark_price - view.entry_price)
+    for leg in view.others:
+        balance += leg.quantity * (leg.mark_price - leg.entry_price)
+        if leg.quantity > 0:
+            balance -= held_maintenance(leg)
+        elif leg.symbol not in steered:
+            notional = leg.short_notional
+            balance -= notional * distance
+            balance -= maintenance_margin(notional=notional * (ONE + distance), brackets=leg.instrument.brackets)
+    wanted = [(capped * view.mark_price, view.instrument.brackets)]
+    wanted += [(peer.wanted * peer.mark_price, peer.instrument.brackets) for peer in view.peers]
+    share = joint_share(margin_balance=balance, shorts=wanted, distance=distance)
+    return None if share == ONE else floor_step(share * capped, view.instrument.step_size)
 
 
 @record
@@ -170,6 +207,8 @@ def _figures(view: HedgeView) -> _Figures:
     capped = floor_step(policy, view.instrument.step_size)
     held = short_size(view)
     raisable = raisable_size(view, held=held, price=collar_price(view, Side.SELL))
+    share = share_of_margin(view, capped=capped)
+    raisable = raisable if share is None else min(raisable, share)
     want = capped if capped <= held else max(held, min(capped, raisable))
     # An order under way counts as filled at the worst end: a cut just sent would seem whole and end its own pace.
     pace_over = view.open_orders == 0 and (held >= capped or raisable >= capped)

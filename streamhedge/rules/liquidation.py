@@ -24,6 +24,7 @@ from streamhedge.rules.hedge import (
     ZERO_FILLS_TO_MARKET,
     collar_price,
     free_margin,
+    held_maintenance,
     policy_short,
     remedy,
     short_size,
@@ -66,34 +67,30 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
         return LadderVerdict(
             step, price, own, joint, None, None, "", _remedy(view) if step is LadderStep.WARN else None
         )
-    target, draft, hold = _cut(
-        view,
-        step,
-        free=free,
-        held=held,
-        own_fired=own <= (view.ladder.reduce if view.cutting is None else view.ladder.reopen),
-    )
-    return LadderVerdict(step, price, own, joint, target, draft, hold, _remedy(view))
+    own_fired = own <= (view.ladder.reduce if view.cutting is None else view.ladder.reopen)
+    target, draft, hold = _cut(view, step, free=free, held=held, own_fired=own_fired)
+    helpless = _helpless(view, target, hold, own=own, joint=joint)
+    return LadderVerdict(step, price, own, joint, target, draft, hold, _remedy(view), helpless)
 
 
 def _readings(view: HedgeView, *, free: Decimal, held: Decimal) -> tuple[Decimal, Decimal]:
     """Return own and joint distance of a short of this size."""
     notional = held * view.mark_price
     own = distance_of_size(free=free, notional=notional, brackets=view.instrument.brackets)
-    return own, own if view.isolated or not view.others else _joint(view, free, notional)
+    joint = None if view.isolated else _joint(view, free, notional)
+    return own, own if joint is None else joint
 
 
-def _joint(view: HedgeView, free: Decimal, notional: Decimal) -> Decimal:
-    shorts = [(notional, view.instrument.brackets)]
+def _joint(view: HedgeView, free: Decimal, notional: Decimal) -> Decimal | None:
+    """Return the joint distance of a short of this value beside the other shorts; None without any."""
+    shorts = [(notional, view.instrument.brackets)] if notional > 0 else []
     balance = free
     for leg in view.others:
-        if leg.quantity < 0:
-            size = -leg.quantity * leg.mark_price
+        size = leg.short_notional
+        if size > 0:
             shorts.append((size, leg.instrument.brackets))
-            balance += maintenance_margin(notional=size, brackets=leg.instrument.brackets)
-    found = joint_distance(margin_balance=balance, shorts=shorts)
-    assert found is not None, "a group with a short has a joint distance"
-    return found
+            balance += held_maintenance(leg)
+    return joint_distance(margin_balance=balance, shorts=shorts)
 
 
 def _step(view: HedgeView, reading: Decimal, held: Decimal) -> LadderStep:
@@ -168,6 +165,21 @@ def _may_cut(view: HedgeView, *, own_fired: bool) -> str:
     return "" if own_fired or _is_largest(view) else "joint"
 
 
+def _helpless(view: HedgeView, target: Decimal | None, hold: str, *, own: Decimal, joint: Decimal) -> str:
+    """Say why no cut of this hedge restores the reading: it would only cost its fee, or somebody else's short fires it."""
+    reading = f"own distance {own * 100:.2f} %, joint {joint * 100:.2f} %"
+    if hold == "useless":
+        return f"{reading}: buying back would only cost its fee"
+    foreign = [leg for leg in view.others if leg.short_notional > 0 and not leg.cuts]
+    if hold or target != 0 or not foreign:
+        return ""
+    rest = _joint(view, free_margin(view), ZERO)
+    if rest is None or rest >= view.ladder.reopen:
+        return ""
+    names = ", ".join(leg.symbol for leg in foreign)
+    return f"{reading}: with all of it bought back, {names}, which no hedge steers, still stands at {rest * 100:.2f} %"
+
+
 def _raises_reading(view: HedgeView, quantity: Decimal, *, free: Decimal, held: Decimal, own_fired: bool) -> bool:
     """Return whether the reading that fired is higher after a fill at the mark: below that a cut only costs its fee."""
     left = held - quantity
@@ -179,10 +191,10 @@ def _raises_reading(view: HedgeView, quantity: Decimal, *, free: Decimal, held: 
 
 
 def _is_largest(view: HedgeView) -> bool:
-    """A joint reading cuts the largest notional first, ties by symbol name."""
+    """A joint reading cuts the largest notional first, ties by symbol name; only what a ladder of ours can cut counts."""
     own = (-view.position * view.mark_price, view.params.symbol)
     for leg in view.others:
-        if leg.quantity < 0:
+        if leg.quantity < 0 and leg.cuts:
             size = -leg.quantity * leg.mark_price
             if size > own[0] or (size == own[0] and leg.symbol < own[1]):
                 return False
@@ -195,12 +207,11 @@ def _keep(view: HedgeView, step: LadderStep, *, free: Decimal, held: Decimal) ->
         return ZERO
     budget = free
     for leg in view.others:
-        if leg.quantity < 0:
-            size = -leg.quantity * leg.mark_price
-            table = leg.instrument.brackets
-            budget += maintenance_margin(notional=size, brackets=table)
+        size = leg.short_notional
+        if size > 0:
+            budget += held_maintenance(leg)
             budget -= size * view.ladder.reopen
-            budget -= maintenance_margin(notional=size * (ONE + view.ladder.reopen), brackets=table)
+            budget -= maintenance_margin(notional=size * (ONE + view.ladder.reopen), brackets=leg.instrument.brackets)
     kept = size_after_cut(
         free=budget,
         held=held,

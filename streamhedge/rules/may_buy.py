@@ -26,7 +26,7 @@ from streamhedge.rules.hedge import (
 )
 from streamhedge.rules.limits import GateContext, Refused, gate
 from streamhedge.rules.liquidation import read_ladder
-from streamhedge.rules.view import BookStatus, HedgeView, SymbolState, TradingState
+from streamhedge.rules.view import BookStatus, HedgeView, Leg, SymbolState, TradingState
 
 VALID_MS = 1_000
 """How long the answer may be used: a mark comes each second."""
@@ -129,12 +129,27 @@ def _plan(view: HedgeView, usd: Decimal) -> _Plan:
         policy_now=now,
         policy_then=then,
         held=held,
-        raisable=raisable_size(view, held=held, price=collar_price(view, Side.SELL)),
+        raisable=raisable_size(_beside_whole_peers(view), held=held, price=collar_price(view, Side.SELL)),
         size=size,
         slices=int(divide(size, quantity).to_integral_value(rounding=ROUND_CEILING)) if quantity > 0 else 0,
         naked_usd=max(abs(now + end) for end in ends) * view.mark_price,
         view_then=replace(view, float_quantity=view.float_quantity + bought),
     )
+
+
+def _beside_whole_peers(view: HedgeView) -> HedgeView:
+    """Return the view in which each other hedge on the margin holds at least what it is to hold (HEDGING §2)."""
+    if view.isolated or not view.peers:
+        return view
+    others = list(view.others)
+    for peer in view.peers:
+        leg = next((leg for leg in others if leg.symbol == peer.symbol), None)
+        if leg is None:
+            leg = Leg(peer.symbol, ZERO, ZERO, peer.mark_price, peer.instrument)
+        else:
+            others.remove(leg)
+        others.append(replace(leg, pending_low=min(leg.pending_low, -peer.wanted - leg.quantity)))
+    return replace(view, others=tuple(others))
 
 
 # ---------------------------------------------------------------- the checks, HEDGING §6's order

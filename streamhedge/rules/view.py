@@ -38,11 +38,32 @@ class BookStatus(Enum):
 
 @record
 class Leg:
-    """Another position that shares the margin of a hedge (cross, same margin asset)."""
+    """Another position that shares the margin of a hedge (cross, same margin asset).
+
+    ``pending_low`` is what our open orders there may still add, at most 0; ``cuts`` is True where a hedge of ours steers
+    it and its ladder is on.
+    """
 
     symbol: Symbol
     quantity: Decimal
     entry_price: Decimal
+    mark_price: Decimal
+    instrument: Instrument
+    pending_low: Decimal = ZERO
+    cuts: bool = False
+
+    @property
+    def short_notional(self) -> Decimal:
+        """Return the value of the short at the worst end of what is open, 0 for a long; quote units."""
+        return max(ZERO, -(self.quantity + self.pending_low)) * self.mark_price
+
+
+@record
+class Peer:
+    """Another hedge on the same margin: the short it is to hold, whether it does or not; base units."""
+
+    symbol: Symbol
+    wanted: Decimal
     mark_price: Decimal
     instrument: Instrument
 
@@ -69,6 +90,7 @@ class HedgeView:
         available: Available balance by the latest knowledge, quote units.
         leverage: The symbol's leverage setting.
         others: The other cross positions that share the margin, marked.
+        peers: The other hedges on the same margin.
         trading_state, symbol_state, book_status: Trust and permission at this moment.
         position_trusted: The position was confirmed by a snapshot since the last gap.
         paced: True after a cut until the hedge is whole again.
@@ -81,7 +103,7 @@ class HedgeView:
         warned: True while the ladder's warning stands; it resolves one percentage point above ``warn``.
         now_ns: Receive time of the input that is being reacted to.
         lag_ms: How late the loop ran when it was last measured.
-        unmarked: Other cross positions whose mark or brackets are not known: the margin cannot be computed.
+        unmarked: Other cross positions and hedges whose mark or brackets are not known: the margin cannot be computed.
         cutting: The step of a cut that has begun and is not finished; it goes on below its own threshold.
         cut_to: The short that cut is to leave, base units.
         doubt_raises: True when what is in doubt would raise the short: only beside such an order may the ladder act.
@@ -125,6 +147,7 @@ class HedgeView:
     cut_to: Decimal = ZERO
     reduce_after_ns: int = 0
     doubt_raises: bool = False
+    peers: tuple[Peer, ...] = ()
 
 
 @record
@@ -196,7 +219,10 @@ class LadderStep(Enum):
 
 @record
 class LadderVerdict:
-    """What the ladder reads and wants. Distances are fractions of the mark, signed; None when nothing can be liquidated."""
+    """What the ladder reads and wants. Distances are fractions of the mark, signed; None when nothing can be liquidated.
+
+    ``helpless`` says why no cut of this hedge brings the reading back to ``reopen``, empty where one does.
+    """
 
     step: LadderStep
     liquidation_price: Decimal | None
@@ -206,3 +232,4 @@ class LadderVerdict:
     draft: IntentDraft | None
     hold: str
     remedy: Remedy | None
+    helpless: str = ""

@@ -197,6 +197,7 @@ def group(own: str, other: str, *, wallet: int) -> HedgeView:
         entry_price=D(75_000),
         mark_price=D(75_000),
         instrument=make.instrument(Symbol("ETHUSDT")),
+        cuts=True,
     )
     return view(
         position=D(own), entry_price=D(75_000), mark_price=D(75_000), wallet=D(wallet), others=(leg,), available=D(0)

@@ -36,13 +36,14 @@ def book(position: str = "-10") -> PositionBook:
     return found
 
 
-def leg(quantity: str, symbol: Symbol = ETHUSDT, mark: str = "2500") -> Leg:
+def leg(quantity: str, symbol: Symbol = ETHUSDT, mark: str = "2500", *, cuts: bool = True) -> Leg:
     return Leg(
         symbol=symbol,
         quantity=D(quantity),
         entry_price=D(2_500),
         mark_price=D(mark),
         instrument=replace(make.instrument(symbol), base_asset=Asset("ETH")),
+        cuts=cuts,
     )
 
 
@@ -124,3 +125,30 @@ def test_of_two_shorts_of_one_size_the_first_by_name_is_cut() -> None:
         other = replace(leg("-1", Symbol(name)), **twin)
         found = read_ladder(view(wallet=D(320_000), others=(other,)))
         assert found.step is LadderStep.REDUCE and found.hold == hold, name
+
+
+def test_a_short_that_no_hedge_steers_lets_nobody_off_the_cut() -> None:
+    foreign = view(wallet=D(340_000), others=(leg("-300", cuts=False),))
+    verdict = read_ladder(foreign)
+    assert verdict.draft is not None, "750 000 elsewhere that no ladder of ours can cut: ours is what there is"
+    assert verdict.helpless == ""
+    both = replace(foreign, others=(leg("-300", cuts=False), leg("-280", Symbol("AAAUSDT"))))
+    assert read_ladder(both).hold == "joint", "of our own two the larger is cut"
+
+
+def test_a_joint_reading_that_only_somebody_elses_short_can_restore_is_told_as_such() -> None:
+    # 5 000 ETH short at 2 500 are 12.5 million: all of our 671 214 bought back leaves them at 16 %
+    verdict = read_ladder(view(wallet=D(2_150_000), others=(leg("-5000", cuts=False),)))
+    assert verdict.step is LadderStep.CLOSE
+    assert verdict.draft is not None and verdict.draft.quantity == 10, "it still helps a little"
+    assert "ETHUSDT, which no hedge steers, still stands at" in verdict.helpless
+    steered = read_ladder(view(wallet=D(2_150_000), others=(leg("-5000"),)))
+    assert (steered.hold, steered.helpless) == ("joint", "")
+
+
+def test_what_is_in_flight_elsewhere_counts_at_the_worst_end() -> None:
+    quiet = read_ladder(view(wallet=D(400_000), others=(leg("-50"),)))
+    raising = read_ladder(view(wallet=D(400_000), others=(replace(leg("-50"), pending_low=D(-150)),)))
+    settled = read_ladder(view(wallet=D(400_000), others=(leg("-200"),)))
+    assert quiet.joint_distance is not None and raising.joint_distance is not None
+    assert raising.joint_distance == settled.joint_distance < quiet.joint_distance
