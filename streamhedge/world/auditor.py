@@ -140,6 +140,8 @@ class Auditor:
         """Own orders of which a fill brought the position nearer to where it should be."""
         self._versions: dict[str, int] = {}
         self._told: dict[tuple[str, int], set[Decimal]] = {}
+        self._told_ns: dict[tuple[str, int], int] = {}
+        self._shown: dict[str, tuple[int, int]] = {}
         """Symbol and transaction time (ms) to the amounts that ACCOUNT_UPDATE rows of it named."""
         self._wrong_since: dict[str, int] = {}
         self._commits: deque[int] = deque()
@@ -240,6 +242,7 @@ class Auditor:
         elif fields.get("e") == "ACCOUNT_UPDATE":
             for row in fields["a"]["P"]:
                 self._told.setdefault((row["s"], fields["T"]), set()).add(D(row["pa"]))
+                self._told_ns.setdefault((row["s"], fields["T"]), self.schedule.now_ns)
         elif fields.get("e") == "ORDER_TRADE_UPDATE":
             order = fields["o"]
             name = order["c"]
@@ -323,6 +326,8 @@ class Auditor:
         if kind == "ord":
             self._heard_status(rest.rpartition("-")[0], fields)
         elif kind in ("pos", "bal") and fields.get("status") == 200:
+            for row in fields["result"] if kind == "pos" else ():
+                self._shown[row["symbol"]] = (row["updateTime"], self._asked.get(rest, 0))
             if self._half.get(rest, kind) == kind:
                 self._half[rest] = kind
             elif self._private and self._asked.get(rest, 0) >= self._blind_from_ns:
@@ -576,15 +581,19 @@ class Auditor:
                 raise Violation("21", f"{memory.symbol} is blocked by {memory.blocked.cause}, and no note said so")
         for held in state.book.positions.values():
             key = f"{held.symbol}|{held.position_side.value}"
-            # A venue that set its clock back is followed: but only to what it holds in truth.
-            true = self.exchange.account.position(held.symbol).amount == held.quantity
-            if held.version_ms < self._versions.get(key, 0) and not true:
+            if held.version_ms < self._versions.get(key, 0) and not self._set_back(held.symbol, held.version_ms, key):
                 raise Violation("2", f"{key}: version fell from {self._versions[key]} to {held.version_ms}")
             self._versions[key] = held.version_ms
             told = self._told.get((held.symbol, held.version_ms), ())
             if held.source == "ACCOUNT_UPDATE" and held.quantity not in told:
                 named = ", ".join(map(str, told)) or "nothing"
                 raise Violation("1", f"{key}: the book took {held.quantity} of an update that said {named}")
+
+    def _set_back(self, symbol: str, version_ms: int, key: str) -> bool:
+        """True when the venue itself, asked after it had told the higher version, answered with a lower one: its clock went back."""
+        shown_ms, asked_ns = self._shown.get(symbol, (0, 0))
+        told_ns = self._told_ns.get((symbol, self._versions[key]))
+        return told_ns is not None and asked_ns > told_ns and shown_ms <= version_ms
 
     def _check_open(self, state: State) -> None:
         """Follow every order that is open now or was after the last input."""
