@@ -23,7 +23,7 @@ MINUTE_MS = 60_000
 
 def world(*happenings: Happening, seed: int = 4) -> World:
     case = draw(seed, 2 * MINUTE_MS)
-    assert case.options.keep
+    case.options.keep, case.options.mark_every_ms, case.options.initial = True, 1_000, "3"
     return World(Case(case.options, list(happenings)), recovered)
 
 

@@ -21,6 +21,7 @@ MINUTE_MS = 60_000
 def world(*happenings: Happening, minutes: int = 4) -> World:
     case = draw(4, minutes * MINUTE_MS)
     options = case.options
+    options.mark_every_ms = 1_000
     options.initial, options.ratio, options.latency_ms = "2", "1", (2, 4)
     return World(Case(options, list(happenings)), recovered)
 

@@ -60,6 +60,7 @@ def test_thirty_hours_with_every_stream_replaced_and_no_event_lost() -> None:
     options = case.options
     # The band is wider than what the others trade back and forth; frames take 10 to 50 ms.
     options.band, options.external_trades_per_minute, options.latency_ms, options.keep = 500, 10**6, (10, 50), False
+    options.mark_every_ms = 1_000
     options.initial, options.ratio, options.wallet = "3", "1", 400_000
     options.funding_every_ms, options.step_millionths = 8 * HOUR_MS, 5
     played = Rollover(Case(options, []))
