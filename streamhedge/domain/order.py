@@ -134,6 +134,7 @@ class Order:
     ``filled_quote`` is what it filled for by the best knowledge; ``reported_quote`` only what execution reports added up to,
     because an `order.status` answer may come before, after or instead of them. ``beside`` is what everybody else is known
     to have filled on the symbol since it was decided, signed; ``unexplained`` what the position moved beyond that.
+    ``policy_hash`` names the limits and rules that were in force when it was decided.
     """
 
     client_order_id: ClientOrderId
@@ -169,6 +170,7 @@ class Order:
     last_query_ns: int = 0
     beside: Decimal = ZERO
     unexplained: Decimal = ZERO
+    policy_hash: str = ""
 
     @property
     def is_open(self) -> bool:

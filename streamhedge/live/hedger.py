@@ -62,7 +62,7 @@ from streamhedge.venue.clock import BootClock
 
 Written = TypeVar("Written")
 TRADE_WAIT_S = 10.0
-PASSING = ("stale", "price", "refused", "venue")
+PASSING = ("stale", "price", "refused", "venue", "ramp")
 """Causes of being blocked that end by themselves, mostly within seconds: worth waiting for."""
 FIRST_START = "first start on this account with an empty ledger: check the plan, then `streamhedge resume --reason …`"
 
@@ -273,6 +273,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             "epoch": self.epoch,
             "config": self.config.canonical(),
             "config_hash": self.config.hash(),
+            "policy_hash": self.core.policy_hash,
             "state": self.pump.state(),
             "digest": self.pump.digest(),
         }

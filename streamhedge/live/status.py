@@ -156,6 +156,11 @@ def attribution_status(core: Core) -> dict[str, Any]:
     return {"change": _text(round(change, 8)), "lines": {name: _text(round(lines[name], 8)) for name in sorted(lines)}}
 
 
+def controls_status(core: Core) -> dict[str, int]:
+    """Return how often each control acted in this run, by its id; those that never did are left out."""
+    return {name: core.state.meter.triggers[name] for name in sorted(core.state.meter.triggers)}
+
+
 def core_status(core: Core, now_ns: int) -> dict[str, Any]:
     """Return the part of ``status --json`` that the reactor knows."""
     return {
@@ -170,6 +175,8 @@ def core_status(core: Core, now_ns: int) -> dict[str, Any]:
         "funding": funding_status(core),
         "allocation": allocation_status(core),
         "attribution": attribution_status(core),
+        "controls": controls_status(core),
+        "policy_hash": core.policy_hash,
     }
 
 
@@ -209,6 +216,7 @@ def core_summary(core: Core, now_ns: int) -> dict[str, Any]:
         "fees_usd": _text(meter.fees),
         "attribution": attribution_status(core),
         "quarantined": meter.quarantined,
+        "controls": controls_status(core),
         "adoptions": meter.adoptions,
         "trading_state": trading_state(state).value,
         "trading_reasons": trading_reasons(core),

@@ -52,6 +52,7 @@ PANELS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         "s",
         (("streamhedge_clock_offset_seconds", "clock offset"), ("streamhedge_loop_lag_seconds", "loop lag")),
     ),
+    ("Controls that acted", "line", "none", (("increase(streamhedge_control_triggers_total[5m])", "{{control}}"),)),
     ("Rate weight used", "line", "percentunit", (("streamhedge_rate_weight_used_ratio", "weight"),)),
     (
         "Alerts and notes",

@@ -35,6 +35,7 @@ NAMES = (
     *("build_info", "trading_state", "book_status", *GAUGES, "naked_usd_seconds_total", "margin_ratio"),
     *("funding_usd_total", "hedge_latency_seconds", "orders_total", "orders_in_doubt", "stream_age_seconds"),
     *("stream_gaps_total", "reconnects_total", "clock_offset_seconds", "rate_weight_used_ratio", "loop_lag_seconds"),
+    "control_triggers_total",
     "alerts_sent_total",
     "notes_total",
 )
@@ -146,6 +147,8 @@ def metrics(copied: Figures) -> list[Metric]:
     gauge("clock_offset_seconds", "Venue clock minus ours.", [([], None if offset is None else offset / 1_000)])
     gauge("rate_weight_used_ratio", "Share of the venue's request weight in use.", [([], copied["weight_used"])])
     gauge("loop_lag_seconds", "How late the loop ran its last tick.", [([], copied["lag_ms"] / 1_000)])
+    trips = [([control], number) for control, number in status["controls"].items()]
+    counter("control_triggers", "How often each control acted, by its id.", trips, ["control"])
     alerts = [([channel, outcome], number) for (channel, outcome), number in copied["alerts"].items()]
     counter("alerts_sent", "Alerts by channel and what became of them.", alerts, ["channel", "outcome"])
     notes = [([code, level], number) for (code, level), number in copied["codes"].items()]

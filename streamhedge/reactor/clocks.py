@@ -28,6 +28,7 @@ def on_clock_offset(core: Core, event: ClockOffset) -> None:
         memory = core.memory_of(hedge.symbol)
         if far and memory.block is None:
             reason = f"the venue's clock is {offset_ms:+d} ms from ours, more than half of recv_window; set ours right"
+            core.trip("R11")
             memory.block = Block(cause=CAUSE, reason=reason, latched=False, until_ns=None)
             core.note("blocked", Level.CRITICAL, hedge.symbol, f"{reason}: nothing is hedged, the ladder stays on")
         elif not far and memory.block is not None and memory.block.cause == CAUSE:

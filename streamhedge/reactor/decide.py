@@ -9,6 +9,7 @@ from streamhedge.domain.commands import Level, PlaceOrder
 from streamhedge.domain.events import PositionSide
 from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, floor_step
+from streamhedge.reactor.controls import held_back, is_first_of_ramp
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.orders import register
 from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
@@ -87,6 +88,9 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         cutting=memory.cutting,
         cut_to=memory.cut_to,
         peers=() if isolated else peers,
+        ramp_until_ns=core.state.ramp_until_ns,
+        ramp_first=is_first_of_ramp(core, memory),
+        raised_ns=memory.raised_ns,
     )
 
 
@@ -230,6 +234,7 @@ def _submit(core: Core, view: HedgeView, draft: IntentDraft | None) -> Refused |
             register(core, draft)
         return None
     if memory.refused_by != verdict.control:
+        core.trip(verdict.control.partition(" ")[0])
         core.note(
             "gate",
             Level.WARNING,
@@ -273,6 +278,8 @@ def _remember_ladder(core: Core, memory: SymbolMemory, ladder: LadderVerdict) ->
     memory.ladder_step = ladder.step
     if ladder.distance is None:
         return
+    if louder:
+        core.trip("R9")
     percent = ladder.distance * 100
     text = f"distance {percent:.2f} % is in step {ladder.step.value}"
     if ladder.remedy is not None and louder:
@@ -314,6 +321,7 @@ def _remember_hedge(
     memory.gap_high = verdict.gap_high
     memory.dust = verdict.dust
     memory.naked = verdict.naked
+    held_back(core, memory, verdict.hold)
     memory.hold = verdict.hold
     memory.refused_by = refused.control if refused is not None else ""
     blocked = verdict.blocked

@@ -142,7 +142,7 @@ def _judge_effect(core: Core, memory: SymbolMemory, exposure: Exposure) -> None:
         filled = order.side.sign * order.filled
         if moved_without_effect(gap_before=order.target - order.position_before, filled=filled):
             block_ineffective(
-                core, memory, f"{order.client_order_id} filled {filled} away from its target {order.target}"
+                core, memory, "R7", f"{order.client_order_id} filled {filled} away from its target {order.target}"
             )
             return
         after = core.state.book.quantity(memory.symbol) - exposure.foreign
@@ -152,13 +152,14 @@ def _judge_effect(core: Core, memory: SymbolMemory, exposure: Exposure) -> None:
         memory.fruitless_side = order.side.value
         if memory.fruitless_fills > core.policy.limits.repeated_same_side_fills:
             block_ineffective(
-                core, memory, f"{memory.fruitless_fills} fills in a row did not bring the position nearer"
+                core, memory, "R6", f"{memory.fruitless_fills} fills in a row did not bring the position nearer"
             )
             return
 
 
-def block_ineffective(core: Core, memory: SymbolMemory, reason: str) -> None:
+def block_ineffective(core: Core, memory: SymbolMemory, control: str, reason: str) -> None:
     """Latch BLOCKED: what we send does not do what it should, so nothing more is sent until a person looked."""
+    core.trip(control)
     memory.block = Block(cause="effectiveness", reason=reason, latched=True, until_ns=None)
     core.persist("state", f"block:{memory.symbol}", cause="effectiveness", reason=reason, latched=True)
     core.note(
@@ -227,5 +228,6 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
     block_ineffective(
         core,
         memory,
+        "R7",
         f"our fills lead to {expected}, two snapshots say {theirs}: fills do not move the position as they say",
     )

@@ -20,6 +20,7 @@ def on_manual(core: Core, event: ManualOrder) -> None:
     """Judge one order and send it, or note the refusal as ``manual_refused``."""
     params = next((table for table in core.policy.manual if table.symbol == event.symbol), None)
     if params is None:
+        core.trip("R13")
         _refuse(core, event, f"no [[manual]] table names {event.symbol}")
         return
     view = view_of(core, params)
@@ -29,6 +30,7 @@ def on_manual(core: Core, event: ManualOrder) -> None:
     draft = _draft(view, event)
     verdict = gate(draft, view, gate_context(core, view))
     if isinstance(verdict, Refused):
+        core.trip(verdict.control.partition(" ")[0])
         _refuse(core, event, f"{verdict.control}: {verdict.reason}")
         return
     if core.state.shadow:

@@ -121,6 +121,7 @@ def _watch_position(core: Core, memory: SymbolMemory, hedge: HedgeParams) -> Non
     name = f"position:{hedge.symbol}"
     if short > most * OVERSIZE and memory.cause not in ON_ITS_WAY:
         if name not in core.state.reducing:
+            core.trip("R3")
             core.state.reducing[name] = f"the short of {short} {hedge.symbol} is above 110 % of the {most} allowed"
             core.note("oversize", Level.CRITICAL, hedge.symbol, f"{core.state.reducing[name]}: REDUCING")
     else:
@@ -155,6 +156,7 @@ def _watch_hedge_cost(core: Core) -> None:
     cost, most = core.state.meter.hedge_cost, core.policy.limits.hedge_loss_per_day
     if cost <= most or "hedge_loss" in core.state.reducing:
         return
+    core.trip("R8")
     core.state.reducing["hedge_loss"] = (
         f"hedging cost {cost:.2f} USDT today, above hedge_loss_per_day {most:f}; until 00:00 UTC, or raise the limit"
     )

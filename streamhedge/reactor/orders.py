@@ -30,6 +30,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, ClientOrderId, Symbol
+from streamhedge.reactor.controls import check_fills, count_error, hear_code, stray_order
 from streamhedge.reactor.exposure import foreign_fill, is_covered, open_exposure
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
 from streamhedge.rules.view import BookStatus, IntentDraft
@@ -54,6 +55,8 @@ FILTER_CODES = (-1111, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -
 CLOSED_CODES = (-4141, -4192)
 REDUCE_ONLY_CODES = (-4087, -4088, -4105, -4106, -4107, -4140, -4189, -4400, -4401)
 """Account or symbol restricted to closing (BINANCE_USDM §5.5)."""
+PREVENTED = "EXPIRED_IN_MATCH"
+"""How an order ends that would have traded with another one of the account (R16)."""
 SAME_REFUSALS_PER_MINUTE = 3
 REFUSED_PAUSE_NS = 60_000 * NS_PER_MS
 
@@ -69,6 +72,12 @@ def parse_client_order_id(text: str) -> tuple[str, int, int] | None:
     if len(parts) != 4 or parts[0] != "sh" or not all(NUMBER.fullmatch(part) for part in parts[2:]):
         return None
     return parts[1], int(parts[2]), int(parts[3])
+
+
+def _number_of_this_run(core: Core, client_order_id: ClientOrderId) -> int | None:
+    """Return the sequence number of an id that only this run can have made, None for any other."""
+    instance, epoch, number = parse_client_order_id(client_order_id) or ("", -1, 0)
+    return number if (instance, epoch) == (core.state.instance, core.state.epoch) else None
 
 
 def quarantine_ns(core: Core) -> int:
@@ -98,7 +107,9 @@ def register(core: Core, draft: IntentDraft) -> Order:
         position_before=memory.book.quantity(draft.symbol),
         decision_mark=memory.book.marks[draft.symbol].mark_price,
         reason=draft.reason,
+        policy_hash=core.policy_hash,
     )
+    core.trip("R17")
     memory.next_order += 1
     memory.orders[order.client_order_id] = order
     memory.open_ids.append(order.client_order_id)
@@ -110,6 +121,7 @@ def register(core: Core, draft: IntentDraft) -> Order:
     meter.order_times_ns = [t for t in meter.order_times_ns if t > minute_ago] + [core.now_ns]
     meter.orders_sent += 1
     if not order.reduce_only:
+        symbol_memory.raised_ns = core.now_ns
         meter.turnover += order.quantity * order.decision_mark
     core.commands.append(
         PlaceOrder(
@@ -156,9 +168,12 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
     """Take the answer (or its absence) to an order request."""
     order = core.state.orders.get(event.client_order_id)
     if order is None:
+        number = _number_of_this_run(core, event.client_order_id)
+        stray_order(core, event.client_order_id, number, None)
         core.note("stray_reply", Level.WARNING, None, f"reply to unknown order {event.client_order_id}")
         return
     if event.names:
+        core.trip("R12")
         core.state.halted = f"the answer to {order.client_order_id} names order {event.names!r}"
         core.persist("state", "halted", reason=core.state.halted)
         core.note("halted", Level.CRITICAL, order.symbol, f"{core.state.halted}; HALTED, a person must look")
@@ -169,6 +184,7 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
         order.order_id = event.order_id or order.order_id
         _move(core, order, event.report)
     elif event.kind is OutcomeKind.IN_DOUBT:
+        hear_code(core, event.code)
         order.error_message = event.message
         before = order.status
         _move(core, order, Report.DOUBT)
@@ -180,6 +196,7 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
 
 def _note_doubt(core: Core, order: Order, why: str) -> None:
     core.state.meter.doubted += 1
+    count_error(core)
     core.note(
         "in_doubt",
         Level.WARNING,
@@ -204,6 +221,7 @@ def _refused(core: Core, order: Order, event: OrderOutcome) -> None:
     order.error_message = event.message
     _move(core, order, Report.REFUSED)
     core.state.meter.refused += 1
+    count_error(core, event.code)
     _after_refusal(core, order, event)
 
 
@@ -223,6 +241,7 @@ def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
     memory.refusal_times_ns = [t for t in memory.refusal_times_ns if t > minute_ago] + [core.now_ns]
     what_next = f"waiting {pause_ms} ms, then a new decision"
     if event.code in AUTHENTICATION_CODES:
+        core.trip("R18")
         core.state.halted = f"the venue refuses the key ({event.code} {event.message})"
         core.persist("state", "halted", reason=core.state.halted)
         what_next = "HALTED: check key, IP list and permissions, then `resume --reason …`"
@@ -435,12 +454,18 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
         if len(core.state.seen_trades) > 4 * RECENT_ORDERS:
             core.state.seen_trades.pop(next(iter(core.state.seen_trades)))
     order = core.state.orders.get(event.client_order_id)
+    if event.owner is Owner.OURS and order is None:
+        number = _number_of_this_run(core, event.client_order_id)
+        stray_order(core, event.client_order_id, number, event.symbol)
     if event.owner is not Owner.OURS or order is None:
         if event.last_quantity > 0:
             _count_beside(core, event.symbol, event.side.sign * event.last_quantity, of=None)
             foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)
         return None
     _check_same_order(core, order, event)
+    check_fills(core, order, event)
+    if event.order_status == PREVENTED:
+        core.trip("R16")
     if event.last_quantity > 0 and not is_covered(core, order):
         # Of an earlier run, or given up: no arithmetic waits for its account update yet.
         foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)
@@ -473,6 +498,7 @@ def _check_same_order(core: Core, order: Order, event: ExecutionReport) -> None:
     """An own id with another side or a larger quantity means our memory is wrong: stop (FAULTS O19)."""
     if event.side is order.side and event.quantity <= order.quantity:
         return
+    core.trip("R12")
     core.state.halted = (
         f"order {order.client_order_id} is {order.side.value} {order.quantity} here and "
         f"{event.side.value} {event.quantity} at the venue"

@@ -51,6 +51,7 @@ from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, utc_text
 from streamhedge.reactor import attribution, gaps, meter
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
+from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, watch_errors
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
@@ -81,7 +82,7 @@ class Reactor:
     """One account's state and the function that moves it."""
 
     def __init__(self, state: State, policy: Policy) -> None:
-        self.core = Core(state=state, policy=policy)
+        self.core = Core(state=state, policy=policy, policy_hash=digest(policy)[:16])
         for hedge in policy.hedges:
             state.floats.setdefault(hedge.asset, ZERO)
         for hedge in (*policy.hedges, *policy.manual):
@@ -127,6 +128,7 @@ class Reactor:
 def _housekeeping(core: Core) -> None:
     query_doubtful(core)
     audit_again(core)
+    watch_errors(core)
     follow_positions(core)
     for memory in core.state.memory.values():
         settle_exposure(core, memory)
@@ -342,6 +344,8 @@ def _judge_leverage(core: Core, symbol: Symbol) -> None:
     leverage, most = core.state.book.leverage.get(symbol), core.policy.limits.max_leverage
     name = f"leverage:{symbol}"
     if symbol in core.state.memory and leverage is not None and leverage > most:
+        if name not in core.state.reducing:
+            core.trip("R9")
         core.state.reducing[name] = f"leverage of {symbol} is {leverage}, above max_leverage {most}"
     else:
         core.state.reducing.pop(name, None)
@@ -406,7 +410,10 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
     if status is BookStatus.LIVE:
         core.state.live_since_ns = core.now_ns
         gaps.close(core)
+        back_from_maintenance(core)
     else:
+        if was is BookStatus.LIVE:
+            count_error(core)
         for order in core.open_orders():
             order.absences = 0
         for memory in core.state.memory.values():
@@ -463,6 +470,7 @@ def _on_clock_step(core: Core, event: ClockStepped) -> None:
 
 def _on_quarantined(core: Core, event: Quarantined) -> None:
     core.state.meter.quarantined += 1
+    count_error(core)
     core.note(
         "quarantined",
         Level.WARNING,
@@ -492,6 +500,7 @@ def _on_ledger_caught_up(core: Core, event: LedgerCaughtUp) -> None:
 
 
 def _on_call_failed(core: Core, event: CallFailed) -> None:
+    count_error(core, event.code)
     if event.code in AUTHENTICATION_CODES:
         _key_refused(core, event)
         return
@@ -505,6 +514,7 @@ def _on_call_failed(core: Core, event: CallFailed) -> None:
 
 def _key_refused(core: Core, event: CallFailed) -> None:
     """A key that never worked is the operator's to correct before anything begins; one that stops working halts."""
+    core.trip("R18")
     said = f"the venue refuses the key ({event.code} {event.message}): check key, secret, permissions and IP list"
     if core.state.live_since_ns:
         _halt(core, said)
@@ -577,6 +587,7 @@ def latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: s
 def _on_config(core: Core, event: ConfigReloaded) -> None:
     """Take bands and limits that were read again; the next rule already reads them."""
     core.policy = applied_to(core.policy, event)
+    core.policy_hash = digest(core.policy)[:16]
     said = [f"band of {symbol} {band:f}" for symbol, band in event.bands.items()]
     said += [f"naked_alert_after of {symbol} {after_ms} ms" for symbol, after_ms in event.naked_alert_after_ms.items()]
     said += [f"limits.{name} {value}" for name, value in event.limits.items()]
@@ -585,6 +596,8 @@ def _on_config(core: Core, event: ConfigReloaded) -> None:
 
 def _resume(core: Core, symbol: Symbol | None) -> None:
     if symbol is None:
+        if core.state.halted is not None:
+            begin_ramp(core)
         core.state.halted = None
         core.state.reducing.pop("operator", None)
     for memory in core.state.memory.values():

@@ -86,6 +86,7 @@ class SymbolMemory:
     fruitless_fills: int = 0
     fruitless_side: str = ""
     confirm_after_ns: int = 0
+    raised_ns: int = 0
     shows_from_ms: int = 0
     trust_anyway_ns: int = 0
     naked_since_ns: int | None = None
@@ -203,6 +204,9 @@ class Meter:
     turnover: Decimal = ZERO
     hedge_cost: Decimal = ZERO
     order_times_ns: list[int] = field(default_factory=list)
+    error_times_ns: list[int] = field(default_factory=list)
+    triggers: dict[str, int] = field(default_factory=dict)
+    """How often each control acted, by its id in FAULTS §5."""
 
 
 @state
@@ -255,6 +259,9 @@ class State:
     budget: BudgetChanged | None = None
     silent_until_ns: int = 0
     banned: bool = False
+    ramp_until_ns: int = 0
+    maintained: bool = False
+    """True from a refusal for maintenance until the book is LIVE again."""
 
 
 def trading_state(memory: State) -> TradingState:
@@ -280,10 +287,17 @@ class Core:
     now_ns: int = 0
     commands: list[Command] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    policy_hash: str = ""
+    """Names the policy in force; it stands on every order (R17)."""
 
     def note(self, code: str, level: Level, symbol: Symbol | None, text: str, **data: object) -> None:
         """Add a note; figures ride in ``data`` as JSON-ready values."""
         self.notes.append(Note(code=code, level=level, symbol=symbol, text=text, data=data))
+
+    def trip(self, control: str) -> None:
+        """Count a control that acted."""
+        triggers = self.state.meter.triggers
+        triggers[control] = triggers.get(control, 0) + 1
 
     def persist(self, table: str, key: str, **fields: object) -> None:
         """Ask for a ledger row."""

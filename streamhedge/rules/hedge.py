@@ -46,6 +46,10 @@ NOTIONAL_MARGIN = Decimal("1.01")
 PERCENT_PRICE_ROOM = Decimal("0.005")
 """The collar stays half a percentage point inside PERCENT_PRICE, or a mark moving in flight refuses the order."""
 ZERO_FILLS_TO_MARKET = 2
+RAMP_EVERY_NS = 1_000 * NS_PER_MS
+"""While raising is slow, this far apart (FAULTS R15)."""
+RAMP_PART = 4
+"""The first order of a ramp is at most this part of the largest one."""
 
 
 def policy_short(*, params: HedgeParams, max_short_ratio: Decimal, float_quantity: Decimal) -> Decimal:
@@ -90,12 +94,24 @@ def collar_price(view: HedgeView, side: Side) -> Decimal:
     return floor_step(view.mark_price * (ONE + room), tick)
 
 
-def slice_quantity(view: HedgeView, size: Decimal, *, market: bool) -> Decimal:
-    """Return the next of even slices: ceil_step(size / n), n = ceil(size / largest order); 0 when nothing fits."""
+def largest_order(view: HedgeView, *, market: bool) -> Decimal:
+    """Return the most that one order may be by our limits and the venue's, base units, floored to the step."""
     instrument = view.instrument
     venue_max = instrument.market_max_quantity if market else instrument.max_quantity
     by_notional = divide(view.limits.max_order_notional, view.mark_price)
-    largest = floor_step(min(view.params.max_order_quantity, by_notional, venue_max), instrument.step_size)
+    return floor_step(min(view.params.max_order_quantity, by_notional, venue_max), instrument.step_size)
+
+
+def ramp_most(view: HedgeView) -> Decimal:
+    """Return the most that a raising order may be now as far as the ramp says, base units."""
+    largest = largest_order(view, market=False)
+    return floor_step(divide(largest, Decimal(RAMP_PART)), view.instrument.step_size) if view.ramp_first else largest
+
+
+def slice_quantity(view: HedgeView, size: Decimal, *, market: bool) -> Decimal:
+    """Return the next of even slices: ceil_step(size / n), n = ceil(size / largest order); 0 when nothing fits."""
+    instrument = view.instrument
+    largest = largest_order(view, market=market)
     most = min(largest, floor_step(size, instrument.step_size))
     if most <= 0 or most < instrument.min_quantity:
         return ZERO
@@ -285,6 +301,8 @@ def _may_raise(view: HedgeView, figures: _Figures) -> str:
         return "venue"
     if view.now_ns < view.retry_after_ns:
         return "retry"
+    if view.now_ns < min(view.ramp_until_ns, view.raised_ns + RAMP_EVERY_NS):
+        return "ramp"
     if view.paced and not figures.pace_over:
         return _paced(view, figures)
     return ""
@@ -315,7 +333,7 @@ def _may_reduce(view: HedgeView) -> str:
 
 def _raise(view: HedgeView, figures: _Figures, size: Decimal, dust: Decimal) -> tuple[IntentDraft | None, str, Decimal]:
     price = collar_price(view, Side.SELL)
-    quantity = slice_quantity(view, size, market=False)
+    quantity = min(slice_quantity(view, size, market=False), ramp_most(view))
     if quantity * min(price, view.mark_price) < view.instrument.min_notional * NOTIONAL_MARGIN:
         return None, "dust", dust + size
     draft = IntentDraft(
@@ -373,6 +391,7 @@ def _blocked(view: HedgeView, figures: _Figures, naked: Decimal, hold: str) -> B
         "blocked": ("blocked", "the symbol is BLOCKED"),
         "stale": ("stale", f"book {view.book_status.value}, mark {view.mark_age_ms} ms old: not trusted enough"),
         "price": ("price", f"mark {view.mark_price} and index {view.index_price} do not agree well enough"),
+        "ramp": ("ramp", "raising begins slowly after a halt or maintenance"),
         "venue": ("venue", "what the venue closed is not re-opened yet"),
         "dust": ("dust", "what is missing is below the smallest order the venue takes"),
         "retry": ("price" if view.zero_fills else "refused", "waiting after an order that was refused or unfilled"),

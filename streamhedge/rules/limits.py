@@ -1,7 +1,7 @@
 """The gate every draft passes: approved, or refused with the control that refused it. Nothing bypasses it.
 
 Order of checks (FAULTS §5): state, symbol, data, single intent, filters, quantity, notional, collar, position, leverage,
-rate, turnover, direction. Limits have no defaults; an exception in a check is a bug and stops the process.
+rate, ramp, turnover, direction. Limits have no defaults; an exception in a check is a bug and stops the process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from streamhedge.domain.order import OrderType, Purpose, Side
 from streamhedge.domain.values import NS_PER_MS, ONE, ZERO, floor_step, record
-from streamhedge.rules.hedge import PERCENT_PRICE_ROOM
+from streamhedge.rules.hedge import PERCENT_PRICE_ROOM, RAMP_EVERY_NS, ramp_most
 from streamhedge.rules.view import BookStatus, HedgeView, IntentDraft, SymbolState, TradingState
 
 
@@ -208,6 +208,15 @@ def _rate(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | No
     return f"{context.orders_last_minute} orders in a minute, limit {view.limits.max_orders_per_minute}"
 
 
+def _ramp(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
+    if draft.reduce_only or view.now_ns >= view.ramp_until_ns:
+        return None
+    if view.now_ns < view.raised_ns + RAMP_EVERY_NS:
+        return "raising is slow after a halt or maintenance: one order a second"
+    most = ramp_most(view)
+    return f"the first order after a halt or maintenance is at most {most}" if draft.quantity > most else None
+
+
 def _turnover(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
     total = context.turnover_today + draft.quantity * view.mark_price
     if draft.reduce_only or total <= view.limits.max_turnover_per_day:
@@ -240,6 +249,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("R9 leverage", _leverage),
     ("O20 intents", _intents),
     ("R4 rate", _rate),
+    ("R15 ramp", _ramp),
     ("R8 turnover", _turnover),
     ("R10 direction", _direction),
 )

@@ -106,6 +106,9 @@ class HedgeView:
         unmarked: Other cross positions and hedges whose mark or brackets are not known: the margin cannot be computed.
         cutting: The step of a cut that has begun and is not finished; it goes on below its own threshold.
         cut_to: The short that cut is to leave, base units.
+        ramp_until_ns: Until then raising is slow: after a halt was lifted, and after maintenance.
+        ramp_first: True while nothing was raised since that began.
+        raised_ns: When the last raising order was decided.
         doubt_raises: True when what is in doubt would raise the short: only beside such an order may the ladder act.
     """
 
@@ -148,6 +151,9 @@ class HedgeView:
     reduce_after_ns: int = 0
     doubt_raises: bool = False
     peers: tuple[Peer, ...] = ()
+    ramp_until_ns: int = 0
+    ramp_first: bool = False
+    raised_ns: int = 0
 
 
 @record

@@ -139,7 +139,7 @@ def test_the_next_try_comes_after_the_venues_word_or_a_doubling_pause(
 def test_an_answer_to_an_order_nobody_knows_changes_nothing() -> None:
     desk = raising()
     before = digest((desk.state.orders, desk.state.book, desk.state.floats))
-    reaction = desk.take(accepted("sh-7f3a91c2-1-000999", report=Report.FILLED, filled="1"))
+    reaction = desk.take(accepted("sh-7f3a91c2-0-000999", report=Report.FILLED, filled="1"))
     assert desk.said("stray_reply") and desk.state.open_ids == [desk.order.client_order_id]
     assert not reaction.commands
     assert digest((desk.state.orders, desk.state.book, desk.state.floats)) == before
@@ -190,6 +190,7 @@ def test_a_late_report_of_this_run_that_memory_forgot_is_no_second_hedger() -> N
         ("sh-00000000-1-000001", True),
     ):
         desk = Desk()
+        desk.state.next_order = 2
         desk.take(replace(fill, owner=Owner.OURS, client_order_id=ClientOrderId(name)), after_ms=5)
         assert (desk.state.halted is not None) is halts, name
 
@@ -199,7 +200,7 @@ def test_an_older_run_of_ours_that_still_trades_halts_the_newer_one() -> None:
     fill = replace(make.foreign_fill(Side.BUY, "1"), owner=Owner.OURS)
     for epoch, after_ms, halts in ((4, 4_900, False), (4, 5_100, True), (5, 5_100, False)):
         desk = Desk()
-        desk.state.epoch = 5
+        desk.state.epoch, desk.state.next_order = 5, 2
         desk.state.meter.started_ns = desk.now_ms * NS_PER_MS
         name = ClientOrderId(f"sh-7f3a91c2-{epoch}-000001")
         at_ms = desk.now_ms + after_ms

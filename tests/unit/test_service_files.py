@@ -35,7 +35,7 @@ def test_rules_and_dashboard_name_only_metrics_that_exist() -> None:
     known("\n".join(line for line in printed("prometheus").splitlines() if "expr:" in line))
     dashboard = json.loads(printed("grafana"))
     known(" ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"]))
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 17
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 18
 
 
 def test_the_dashboard_shows_every_metric_there_is() -> None:
