@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from streamhedge.sim import grammar
 from streamhedge.sim.account import Position, eight
+from streamhedge.sim.algo import AlgoService
 from streamhedge.sim.engine import Engine
 from streamhedge.sim.grammar import Message
 from streamhedge.sim.market import to_tick
@@ -24,8 +25,9 @@ CALL_AT, CALL_AGAIN_BELOW = D("0.8"), D("0.7")
 class Clearing:
     """Watches one account's margin and acts on it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, algo: AlgoService) -> None:
         self.engine = engine
+        self.algo = algo
         self.account = engine.account
         self.contracts = engine.contracts
         self.forced: list[SimOrder] = []
@@ -78,6 +80,7 @@ class Clearing:
         contract, p, account = self.contracts[symbol], self.account.position(symbol), self.account
         for order in self.engine.resting():
             self.engine.end(order, "EXPIRED", LIQUIDATED, now_ms)
+        self.algo.expire_all(now_ms)
         amount, isolated = p.amount, p.isolated
         stake = p.isolated_wallet if isolated else account.cross_wallet
         before = account.wallet

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from streamhedge.sim import grammar
 from streamhedge.sim.account import Account, eight
@@ -26,6 +27,16 @@ OPEN_MOST = 200
 HISTORY_MOST = 100_000
 """Ended orders, trades and income rows kept; older ones are forgotten, as at the venue after some days."""
 Emit = Callable[[Message], None]
+
+
+class Stop(Protocol):
+    """What an order tells of the conditional order it comes from."""
+
+    type: str
+    trigger_price: Decimal
+    working_type: str
+    close_position: bool
+    price_protect: bool
 
 
 @dataclass(slots=True)
@@ -130,8 +141,13 @@ class Engine:
 
     # ------------------------------------------------------------ orders
 
-    def place(self, params: Mapping[str, str], now_ms: int) -> SimOrder:
+    def place(self, params: Mapping[str, str], now_ms: int, *, stop: Stop | None = None) -> SimOrder:
         """Take one order: check it, match it, rest what may rest.
+
+        Args:
+            params: The request's.
+            now_ms: The time.
+            stop: The conditional order it comes from.
 
         Raises:
             Refusal: the venue's code; nothing has happened.
@@ -141,6 +157,9 @@ class Engine:
         order = parse_order(
             params, contract, self.account, order_id=self._next_order, now_ms=now_ms, client_id=client_id
         )
+        if stop is not None:
+            order.origin, order.stop_price, order.working_type = stop.type, stop.trigger_price, stop.working_type
+            order.close_position, order.price_protect = stop.close_position, stop.price_protect
         rivals = self.resting()
         if any(o.client_id == client_id for o in rivals):
             raise Refusal(-4116)

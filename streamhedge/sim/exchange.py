@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -17,6 +17,7 @@ from functools import partial
 from streamhedge.sim import account_calls, grammar, rest, wsapi
 from streamhedge.sim.access import Keys, Limits, ListenKey
 from streamhedge.sim.account import Account
+from streamhedge.sim.algo import AlgoService
 from streamhedge.sim.calls import Call, Reply
 from streamhedge.sim.clearing import Clearing
 from streamhedge.sim.engine import Engine
@@ -69,11 +70,13 @@ class Exchange:
         self.listen_key = ListenKey(random.Random(settings.seed + start_ms))
         self.streams = Streams()
         self.engine = Engine(self.contracts, self.account, self.faults, self.emit)
-        self.clearing = Clearing(self.engine)
+        self.algo = AlgoService(self.engine, self.faults, self.emit)
+        self.clearing = Clearing(self.engine, self.algo)
         self.settlements: deque[tuple[str, Decimal, Decimal, int]] = deque(maxlen=SETTLEMENTS_MOST)
         self.calls: dict[str, int] = {}
         self.ws_calls: dict[str, int] = {}
         self.wire_posts: dict[str, int] = {}
+        self.algo_posts: dict[str, int] = {}
         self.replica: tuple[int, list[Message]] | None = None
         self.drop_ws_api = False
         self.freeze_ws_api = False
@@ -119,6 +122,7 @@ class Exchange:
             self.clearing.warn(self.now_ms)
             self.clearing.liquidate(self.now_ms)
             self._tell_forced(self.now_ms)
+            self.algo.watch(self.now_ms)  # a mark that jumps past both liquidates
             self.engine.sweep(self.now_ms)
             self._fund(self.now_ms)
         if self.now_ms >= self._next_mark_ms:
@@ -233,13 +237,6 @@ class Exchange:
         self.streams.drop()
         self.drop_ws_api = True
 
-    def place_quietly(self, params: Mapping[str, str], now_ms: int) -> None:
-        """Take an order whose sender has long been told that nobody knows."""
-        try:
-            self.engine.place(params, now_ms)
-        except Refusal:
-            return
-
     def emit(self, message: Message) -> None:
         """Send a user event, through the faults that events meet."""
         now_ms = self.now_ms
@@ -287,9 +284,11 @@ class Exchange:
             "fees": plain(self.account.fees_paid),
             "funding": plain(self.account.funding),
             "open_orders": [order.client_id for order in self.engine.resting()],
+            "algo_orders": [grammar.algo_row(o, self.contracts[o.symbol]) for o in self.algo.waiting()],
             "liquidations": self.account.liquidations,
             "adls": self.account.adls,
             "wire_posts": dict(self.wire_posts),
+            "algo_posts": dict(self.algo_posts),
             "rest_calls": dict(self.calls),
             "ws_calls": dict(self.ws_calls),
             "faults": dict(self.faults.happened),

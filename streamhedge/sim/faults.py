@@ -27,6 +27,7 @@ Grammar: ``ID=value[@seconds][*count]``; without @ it is armed at once, without 
 | O5 | garbage | the order executes, the reply is HTML |
 | O6 | milliseconds | order.status does not find the next order for so long |
 | O7 | percent | the next order fills only so much |
+| O10 | 2022, 4118 | the next reduce-only or close-all conditional order is refused with that code |
 | O14 | margin | the next raising order is refused with -2019 |
 | O15 | executed, not_executed | the connection closes as the order is read; it did / did not execute |
 | O18 | seconds | 503 "Unknown error"; the order executes so much later, far outside its window |
@@ -48,7 +49,7 @@ from streamhedge.errors import ConfigError
 
 KNOWN = (
     *("S1", "S2", "S3", "S7", "S8", "S9", "S10", "S12", "U2", "U3", "U4", "U5", "U6", "U7", "U8", "U9", "U11", "U14"),
-    *("O1", "O3", "O5", "O6", "O7", "O14", "O15", "O18", "A1", "A5", "C1", "M1", "M2", "M3", "X1"),
+    *("O1", "O3", "O5", "O6", "O7", "O10", "O14", "O15", "O18", "A1", "A5", "C1", "M1", "M2", "M3", "X1"),
 )
 _WORDS = re.compile(r"^([A-Z]+[0-9]+)=([^@*]*)(?:@([0-9.]+))?(?:\*([0-9]+))?$")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from streamhedge.sim.account import Position
+    from streamhedge.sim.algo import AlgoOrder
     from streamhedge.sim.engine import Income, Trade
     from streamhedge.sim.market import Contract
     from streamhedge.sim.orders import SimOrder
@@ -147,11 +148,27 @@ def order_trade_update(
     """Return ORDER_TRADE_UPDATE; ``reason`` is the expiry reason er."""
     body: Message = {
         **{"s": order.symbol, "c": order.client_id, "S": order.side, "o": order.type, "f": order.time_in_force},
-        **{"q": plain(order.quantity), "p": plain(order.price), "ap": plain(order.average), "sp": "0"},
+        **{"q": plain(order.quantity), "p": plain(order.price), "ap": plain(order.average)},
+        **{"sp": plain(order.stop_price)},
         **{"x": execution, "X": order.status, "i": order.order_id, "l": plain(last), "z": plain(order.filled)},
         **{"L": plain(price), "n": plain(fee), "N": "USDT", "T": now_ms, "t": trade_id, "b": "0", "a": "0"},
-        **{"m": maker, "R": order.reduce_only, "wt": "CONTRACT_PRICE", "ot": order.type, "ps": "BOTH", "cp": False},
-        **{"rp": plain(realised), "pP": False, "si": 0, "ss": 0, "V": order.prevention, "pm": "NONE", "gtd": 0},
+        **{
+            "m": maker,
+            "R": order.reduce_only,
+            "wt": order.working_type,
+            "ot": order.origin or order.type,
+            "ps": "BOTH",
+        },
+        **{
+            "cp": order.close_position,
+            "rp": plain(realised),
+            "pP": order.price_protect,
+            "si": 0,
+            "ss": 0,
+            "V": order.prevention,
+            "pm": "NONE",
+            "gtd": 0,
+        },
         "er": reason,
     }
     return {"e": "ORDER_TRADE_UPDATE", "T": now_ms, "E": now_ms, "o": body}
@@ -203,8 +220,9 @@ def order_reply(order: SimOrder, contract: Contract) -> Message:
         **{"price": padded(order.price, Decimal("0.01")), "origQty": padded(order.quantity, contract.step)},
         **{"executedQty": padded(order.filled, contract.step), "cumQty": padded(order.filled, contract.step)},
         **{"timeInForce": order.time_in_force, "type": order.type, "reduceOnly": order.reduce_only},
-        **{"closePosition": False, "side": order.side, "positionSide": "BOTH", "stopPrice": "0.00"},
-        **{"workingType": "CONTRACT_PRICE", "priceProtect": False, "origType": order.type, "priceMatch": "NONE"},
+        **{"closePosition": order.close_position, "side": order.side, "positionSide": "BOTH"},
+        **{"stopPrice": padded(order.stop_price, Decimal("0.01")), "workingType": order.working_type},
+        **{"priceProtect": order.price_protect, "origType": order.origin or order.type, "priceMatch": "NONE"},
         **{"selfTradePreventionMode": order.prevention, "goodTillDate": 0, "updateTime": order.update_ms},
     }
 
@@ -216,6 +234,43 @@ def order_query(order: SimOrder, contract: Contract) -> Message:
         **{"avgPrice": format(order.average.quantize(Decimal("0.00001")), "f")},
         **{"cumQuote": format(order.quote.quantize(Decimal("0.000001")), "f"), "time": order.time_ms},
     }
+
+
+def algo_update(order: AlgoOrder, now_ms: int) -> Message:
+    """Return ALGO_UPDATE: ap, aq and act only after the trigger, rm only on a rejection."""
+    made = order.order
+    body: Message = {
+        **{"caid": order.client_id, "aid": order.algo_id, "at": "CONDITIONAL", "o": order.type, "s": order.symbol},
+        **{"S": order.side, "ps": "BOTH", "f": order.time_in_force, "q": plain(order.quantity), "X": order.status},
+        **{"ai": "" if made is None else str(made.order_id), "tp": plain(order.trigger_price), "p": "0"},
+        **{"V": "EXPIRE_MAKER", "wt": order.working_type, "pm": "NONE", "cp": order.close_position},
+        **{"pP": order.price_protect, "R": order.reduce_only, "tt": order.trigger_ms, "gtd": 0, "ia": False},
+    }
+    if order.status in ("TRIGGERED", "FINISHED") and made is not None:
+        done = order.status == "FINISHED"
+        body |= {"ap": plain(made.average if done else Decimal(0)), "aq": plain(made.filled if done else Decimal(0))}
+        body["act"] = "MARKET"
+    elif order.status == "REJECTED":
+        body |= {"ap": "0", "aq": "0", "act": "0", "rm": order.reject_reason}
+    return {"e": "ALGO_UPDATE", "T": now_ms, "E": now_ms, "o": body}
+
+
+def algo_row(order: AlgoOrder, contract: Contract) -> Message:
+    """Return a conditional order as POST and GET algoOrder and openAlgoOrders tell it."""
+    made = order.order
+    found: Message = {
+        **{"algoId": order.algo_id, "clientAlgoId": order.client_id, "algoType": "CONDITIONAL"},
+        **{"orderType": order.type, "symbol": order.symbol, "side": order.side, "positionSide": "BOTH"},
+        **{"timeInForce": order.time_in_force, "quantity": padded(order.quantity, contract.step)},
+        **{"algoStatus": order.status, "triggerPrice": padded(order.trigger_price, Decimal("0.01")), "price": "0.00"},
+        **{"icebergQuantity": None, "selfTradePreventionMode": "EXPIRE_MAKER", "workingType": order.working_type},
+        **{"priceMatch": "NONE", "closePosition": order.close_position, "priceProtect": order.price_protect},
+        **{"reduceOnly": order.reduce_only, "activatePrice": "", "callbackRate": "", "createTime": order.time_ms},
+        **{"updateTime": order.update_ms, "triggerTime": order.trigger_ms, "goodTillDate": 0},
+    }
+    if made is not None:
+        found |= {"actualOrderId": str(made.order_id), "actualPrice": plain(made.average)}
+    return found
 
 
 def position_risk(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from streamhedge.sim import grammar
 from streamhedge.sim.calls import Call, Reply
@@ -11,21 +13,55 @@ from streamhedge.sim.refusals import ERRORS, UNKNOWN_STATUS, Refusal
 
 if TYPE_CHECKING:
     from streamhedge.sim.exchange import Exchange
+    from streamhedge.sim.orders import SimOrder
 
 UNKNOWN = "Unknown error, please check your request or try again later."
 UNAVAILABLE = "Service Unavailable."
 INTERNAL = "Internal error; unable to process your request. Please try again."
 HTML = "<html><head><title>502 Bad Gateway</title></head><body>upstream sent garbage</body></html>"
 LATE_MS = 1_500
+Taken = TypeVar("Taken")
 ROWS_MOST, ROWS_USUAL = 1_000, 500
 
 
 def place_order(exchange: Exchange, call: Call) -> Message | Reply:
     """POST order, with the faults an order can meet on its way."""
-    faults, now_ms = exchange.faults, call.now_ms
     name = call.params.get("newClientOrderId", "")
     exchange.wire_posts[name] = exchange.wire_posts.get(name, 0) + 1
-    reducing = call.params.get("reduceOnly", "").lower() == "true"
+
+    def answer(order: SimOrder) -> Message:
+        hidden = exchange.faults.take("O6", call.now_ms)
+        if hidden is not None:
+            order.visible_ms = call.now_ms + int(hidden)
+        return grammar.order_reply(order, exchange.contracts[order.symbol])
+
+    return through_faults(
+        exchange,
+        call,
+        reducing=call.params.get("reduceOnly", "").lower() == "true",
+        take=lambda at_ms: exchange.engine.place(call.params, at_ms),
+        answer=answer,
+    )
+
+
+def through_faults(
+    exchange: Exchange,
+    call: Call,
+    *,
+    reducing: bool,
+    take: Callable[[int], Taken],
+    answer: Callable[[Taken], Message],
+) -> Message | Reply:
+    """Take an order through what can befall it between its arrival and its answer.
+
+    Args:
+        exchange: The exchange.
+        call: The request.
+        reducing: Whether it only reduces: overload spares it.
+        take: Takes the order at a time.
+        answer: Makes the reply of one that was taken at once.
+    """
+    faults, now_ms = exchange.faults, call.now_ms
     refused = None if reducing and faults.peek("O3", now_ms) == "throttled" else faults.take("O3", now_ms)
     if refused is not None:
         return _refused(refused, call)
@@ -36,23 +72,26 @@ def place_order(exchange: Exchange, call: Call) -> Message | Reply:
     if doubt == "not_executed":
         return _unknown(call)
     if doubt == "late":
-        exchange.later(now_ms + LATE_MS, lambda at_ms: exchange.place_quietly(call.params, at_ms))
+        exchange.later(now_ms + LATE_MS, lambda at_ms: _quietly(take, at_ms))
         return _unknown(call)
     ghost = faults.take("O18", now_ms)
     if ghost is not None:
-        exchange.later(now_ms + int(ghost) * 1_000, lambda at_ms: exchange.place_quietly(call.params, at_ms))
+        exchange.later(now_ms + int(ghost) * 1_000, lambda at_ms: _quietly(take, at_ms))
         return _unknown(call)
-    order = exchange.engine.place(call.params, now_ms)
-    hidden = faults.take("O6", now_ms)
-    if hidden is not None:
-        order.visible_ms = now_ms + int(hidden)
+    reply = answer(take(now_ms))
     if cut is not None:
         return Reply(0, {}, "", cut=True)
     if doubt is not None:
         return _unknown(call)
     if faults.take("O5", now_ms) is not None:
         return Reply(502, {"content-type": "text/html"}, HTML)
-    return grammar.order_reply(order, exchange.contracts[order.symbol])
+    return reply
+
+
+def _quietly(take: Callable[[int], object], now_ms: int) -> None:
+    """Take an order whose sender has long been told that nobody knows."""
+    with suppress(Refusal):
+        take(now_ms)
 
 
 def _unknown(call: Call) -> Reply:
@@ -103,11 +142,6 @@ def cancel_all(exchange: Exchange, call: Call) -> Message:
     """DELETE allOpenOrders of one symbol."""
     exchange.engine.cancel_all(exchange.engine.contract(call.params.get("symbol", "")).symbol, call.now_ms)
     return {"code": 200, "msg": "The operation of cancel all open order is done."}
-
-
-def none_open(exchange: Exchange, call: Call) -> list[Message]:
-    """GET openAlgoOrders: this exchange has no conditional orders yet."""
-    return []
 
 
 def user_trades(exchange: Exchange, call: Call) -> list[Message]:

@@ -41,6 +41,12 @@ class SimOrder:
     filled: Decimal = D(0)
     quote: Decimal = D(0)
     visible_ms: int = 0
+    origin: str = ""
+    """Type of the conditional order it comes from; empty for any other."""
+    stop_price: Decimal = D(0)
+    working_type: str = "CONTRACT_PRICE"
+    close_position: bool = False
+    price_protect: bool = False
 
     @property
     def open(self) -> bool:

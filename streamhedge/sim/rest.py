@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from streamhedge.sim import account_calls, market_calls, order_calls
+from streamhedge.sim import account_calls, algo_calls, market_calls, order_calls
 from streamhedge.sim.access import check_time
 from streamhedge.sim.calls import KEY, NONE, SIGNED, Call, Endpoint, Reply
 from streamhedge.sim.grammar import encode
@@ -106,7 +106,11 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("DELETE", "/fapi/v1/listenKey"): Endpoint(account_calls.listen_key_delete, KEY, 1),
     ("GET", "/fapi/v1/openOrders"): Endpoint(order_calls.open_orders, SIGNED, 40, weight_one=1),
     ("GET", "/fapi/v1/allOrders"): Endpoint(order_calls.all_orders, SIGNED, 5),
-    ("GET", "/fapi/v1/openAlgoOrders"): Endpoint(order_calls.none_open, SIGNED, 40, weight_one=1),
+    ("GET", "/fapi/v1/openAlgoOrders"): Endpoint(algo_calls.open_algo_orders, SIGNED, 40, weight_one=1),
+    ("GET", "/fapi/v1/algoOrder"): Endpoint(algo_calls.query, SIGNED, 1),
+    ("POST", "/fapi/v1/algoOrder"): Endpoint(algo_calls.place, SIGNED, 0, orders=1),
+    ("DELETE", "/fapi/v1/algoOrder"): Endpoint(algo_calls.cancel, SIGNED, 1),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): Endpoint(algo_calls.cancel_all, SIGNED, 1),
     ("GET", "/fapi/v1/order"): Endpoint(order_calls.query_order, SIGNED, 1),
     ("GET", "/fapi/v1/userTrades"): Endpoint(order_calls.user_trades, SIGNED, 5),
     ("GET", "/fapi/v1/income"): Endpoint(order_calls.income, SIGNED, 30),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamhedge.sim import account_calls, market_calls, order_calls
+from streamhedge.sim import account_calls, algo_calls, market_calls, order_calls
 from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE, WEIGHT_PER_MINUTE, check_time
 from streamhedge.sim.calls import KEY, NONE, SIGNED, Call, Handler, Reply
 from streamhedge.sim.grammar import Message, encode
@@ -163,6 +163,8 @@ TABLE: dict[str, Method] = {
     "order.place": Method(plainly(order_calls.place_order), SIGNED, 0, 1),
     "order.cancel": Method(plainly(order_calls.cancel_order), SIGNED, 1),
     "order.status": Method(plainly(order_calls.query_order), SIGNED, 1),
+    "algoOrder.place": Method(plainly(algo_calls.place), SIGNED, 0, 1),
+    "algoOrder.cancel": Method(plainly(algo_calls.cancel), SIGNED, 1),
     "session.logon": Method(log_on, SIGNED, 2),
     "session.logout": Method(log_out, NONE, 2),
     "session.status": Method(session_status, NONE, 2),

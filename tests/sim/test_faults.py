@@ -333,6 +333,17 @@ def maintenance_closes_everything_for_a_while(desk: Desk) -> None:
     assert desk.query("a")["status"] == "CANCELED" and desk.position().amount == -1
 
 
+@fault("O10")
+def a_stop_that_only_reduces_is_refused_once(desk: Desk) -> None:
+    desk.order("SELL", "1")
+    desk.arm("O10=4118")
+    words = {"symbol": BTC, "side": "BUY", "type": "STOP_MARKET", "algoType": "CONDITIONAL", "triggerPrice": "70000"}
+    refused, taken = (
+        desk.rest("POST", "/fapi/v1/algoOrder", **words, quantity="1", reduceOnly="true") for _ in range(2)
+    )
+    assert (refused.code, taken.code) == (-4118, 0)
+
+
 @fault("X1")
 def the_exchange_reports_a_fill_and_moves_nothing(desk: Desk) -> None:
     number = desk.listen()

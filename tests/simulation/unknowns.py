@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ import orjson
 from streamhedge.domain.events import FloatTradeKind
 from streamhedge.live.recovery import recovered
 from streamhedge.sim.order_calls import HTML, UNKNOWN
-from streamhedge.sim.refusals import UNKNOWN_STATUS
+from streamhedge.sim.refusals import UNKNOWN_STATUS, Refusal
 from streamhedge.world.auditor import Violation
 from streamhedge.world.script import Case
 from streamhedge.world.wire import MS, Answer, Wire
@@ -108,7 +109,8 @@ class UnknownWire(Wire):
         self.schedule.after(late_ms * MS, self.beat)
 
     def _execute(self, unknown: Unknown, params: dict[str, str], now_ms: int) -> None:
-        self.exchange.place_quietly(params, now_ms)
+        with suppress(Refusal):
+            self.exchange.engine.place(params, now_ms)
         order = self.exchange.engine.find(params["symbol"], {"origClientOrderId": unknown.name})
         if order is not None:
             order.visible_ms = now_ms + unknown.hidden_ms
