@@ -32,13 +32,13 @@ async def caught_up(account: Account, book: AttachedBook) -> None:
 async def test_the_book_of_another_process_is_the_same_book(door: str) -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:
-            account = Account(folder, venue, more=WEB, env={"TOKEN": "open-sesame"})
+            account = Account(folder, venue, more=WEB, env={"TOKEN": "open-sesame-now"})
             async with account.run("--json") as program:
                 await until("hedged", account.hedged)
                 found = re.search(r"http://127\.0\.0\.1:\d+", program.err)
                 assert found is not None
                 where: str | Path = account.place("sock") if door == "socket" else found.group()
-                token = "open-sesame" if door == "page" else None
+                token = "open-sesame-now" if door == "page" else None
                 async with attach(where, token=token) as book:
                     await book.live(10)
                     await caught_up(account, book)

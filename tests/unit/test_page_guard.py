@@ -188,3 +188,47 @@ async def test_a_taken_port_is_an_error_where_it_was_asked_for_and_another_where
 async def test_a_flood_of_bytes_is_refused(door: Door) -> None:
     body = b'{"reason":"' + b"x" * 10_000 + b'"}'
     assert await door.ask("POST", "/act/halt", GOOD, body) in (404, 413)
+
+
+@pytest.mark.parametrize(
+    "path", ["/follow", "/%66ollow", "/follow?after=1", "/./follow", "//follow", "/FOLLOW", "/follow/"]
+)
+async def test_no_other_spelling_reads_the_inputs_without_the_token(door: Door, path: str) -> None:
+    assert await door.ask("GET", path, {"Host": "{host}"}) in (400, 401, 404)
+
+
+@pytest.mark.parametrize("scheme", [b"Bearer \xff\xfe\xfd", b"Bearer " + "töken".encode(), b"Bearer", b"\xff"])
+async def test_a_token_of_any_bytes_is_refused_and_breaks_nothing(door: Door, scheme: bytes) -> None:
+    raw = b"POST /act/halt HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nAuthorization: "
+    status, headers, _ = await door.say(raw + scheme + b"\r\nContent-Length: 2\r\n\r\n{}")
+    assert status in (400, 401)
+    if status == 401:
+        assert "content-security-policy" in headers
+
+
+@pytest.mark.parametrize(
+    ("first", "headers"),
+    [
+        (b"GET http://evil.example/status.json HTTP/1.1", b"Host: evil.example"),
+        (b"GET http://{host}/status.json HTTP/1.1", b"Host: evil.example"),
+        (b"CONNECT {host} HTTP/1.1", b"Host: {host}"),
+        (b"TRACE / HTTP/1.1", b"Host: {host}"),
+        (b"GET / HTTP/1.1", b"Host: {host}\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site"),
+        (b"GET / HTTP/1.1", b"Host: {host}\r\nOrigin: http://{host}\r\nOrigin: http://evil.example"),
+        (b"GET / HTTP/1.1", b"Host: {host}\r\nX-Forwarded-Host: {host}\r\nOrigin: http://evil.example"),
+        (b"GET / HTTP/1.1", b"Host: evil.example\r\nX-Forwarded-Host: {host}"),
+        (b"GET / HTTP/1.1", b"Host: {host}\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings"),
+    ],
+)
+@pytest.mark.fault("X2")
+async def test_requests_that_no_honest_browser_sends_are_refused(door: Door, first: bytes, headers: bytes) -> None:
+    status, _, _ = await door.say(first + b"\r\n" + headers + b"\r\n\r\n")
+    assert status in (400, 403, 405, 421), status
+
+
+@pytest.mark.parametrize("token", ["", "short", "eleven char", "tök" * 8, "line\nbreaks in it"])
+async def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused_unseen(token: str) -> None:
+    with pytest.raises(ConfigError, match="at least 12 printable") as caught:
+        async with served(Watch(), host="127.0.0.1", port=0, token=token):
+            raise AssertionError("it is served")
+    assert not token or token not in str(caught.value)

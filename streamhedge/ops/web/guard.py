@@ -11,11 +11,16 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from streamhedge.errors import ConfigError
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 NAMES = ("127.0.0.1", "localhost", "[::1]")
-OWN_SITE = ("", "same-origin", "none")
-"""What Sec-Fetch-Site may say: nothing (no browser), our page, or a person who typed the address."""
+OWN_SITE = ("same-origin", "none")
+"""What Sec-Fetch-Site may say, where it says something: our page, or a person who typed the address."""
 METHODS = ("GET", "HEAD", "POST")
+SECRET_ROUTES = ("/follow",)
+"""What a token is needed to read: the raw inputs are the account's. By route, so that no other spelling gets there."""
+TOKEN_LEAST = 12
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -34,6 +39,15 @@ class Guard:
     """The rules of one listening port. ``token`` None means that nothing can act."""
 
     def __init__(self, port: int, token: str | None) -> None:
+        """Guard a port.
+
+        Raises:
+            ConfigError: the token could be guessed, or no header can carry it; it is not shown.
+        """
+        if token is not None and not (len(token) >= TOKEN_LEAST and token.isascii() and token.isprintable()):
+            raise ConfigError(
+                f"web.token: at least {TOKEN_LEAST} printable ASCII characters, e.g. of `openssl rand -hex 16`"
+            )
         self.hosts = frozenset(f"{name}:{port}" for name in NAMES)
         self.origins = frozenset(f"http://{host}" for host in self.hosts)
         self._token = token
@@ -54,7 +68,7 @@ class Guard:
         for origin in request.headers.getall("Origin", []):
             if origin not in self.origins:
                 return 403, "another page asks: refused"
-        if request.headers.get("Sec-Fetch-Site", "") not in OWN_SITE:
+        if any(site not in OWN_SITE for site in request.headers.getall("Sec-Fetch-Site", [])):
             return 403, "another site asks: refused"
         if "Upgrade" in request.headers:
             return 403, "there is nothing to upgrade to"
@@ -62,14 +76,16 @@ class Guard:
             if request.content_type != "application/json":
                 return 415, "send application/json"
             return self._without_token(request)
-        # What the page shows is for whoever sits at this machine; the raw inputs are the account's.
-        return self._without_token(request) if request.path == "/follow" else None
+        resource = request.match_info.route.resource
+        secret = resource is not None and resource.canonical in SECRET_ROUTES
+        return self._without_token(request) if secret else None
 
     def _without_token(self, request: web.Request) -> tuple[int, str] | None:
         if self._token is None:
             return 403, "this page is read-only: give [web] a token to act from it"
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
+        raw = given.encode("utf-8", "surrogateescape")  # a header holds any bytes
+        if scheme != "Bearer" or not hmac.compare_digest(raw, self._token.encode()):
             return 401, "wrong or missing token"
         return None
 
@@ -79,12 +95,16 @@ class Guard:
         refusal = self.why_not(request)
         if refusal is not None:
             self.refused += 1
-            status, reason = refusal
-            return web.json_response({"error": reason}, status=status, headers=HEADERS)
+            return refused(*refusal)
         try:
             response = await handler(request)
         except web.HTTPException as error:
-            return web.json_response({"error": error.reason}, status=error.status, headers=HEADERS)
+            return refused(error.status, error.reason)
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
+
+
+def refused(status: int, reason: str) -> web.Response:
+    """Return a refusal. The reason stands in the body alone: a status line would take no text of somebody else's."""
+    return web.json_response({"error": reason}, status=status, headers=HEADERS)

@@ -21,7 +21,7 @@ from streamhedge.domain.events import VerbKind
 from streamhedge.domain.values import Symbol
 from streamhedge.errors import ConfigError, StreamhedgeError
 from streamhedge.ops.metrics import exposition
-from streamhedge.ops.web.guard import HEADERS, Guard
+from streamhedge.ops.web.guard import HEADERS, Guard, refused
 from streamhedge.ops.web.watch import Watch
 
 FRAME_S = 0.1
@@ -46,6 +46,7 @@ class Page:
         self._watch = watch
         self._acts = b"true" if guard.acts else b"false"
         self._clients = 0
+        self._explaining = asyncio.Lock()
         self.app = web.Application(middlewares=[guard.middleware], client_max_size=4_096)
         self.app.add_routes(
             [
@@ -78,7 +79,7 @@ class Page:
     async def _plotly(self, request: web.Request) -> web.StreamResponse:
         path = chart_library()
         if path is None:
-            raise web.HTTPNotFound(reason="the chart library is not installed: pip install 'streamhedge[report]'")
+            return refused(404, "the chart library is not installed: pip install 'streamhedge[report]'")
         return web.FileResponse(path, headers={"Content-Type": "text/javascript"})
 
     # ------------------------------------------------------------ what lives
@@ -107,8 +108,8 @@ class Page:
                 if self._watch.told > heard:
                     parts += [b',"notes":', orjson.dumps(self._watch.news(heard))]
                     heard = self._watch.told
-                now = orjson.dumps(self._watch.orders())
-                if now != orders:
+                now = self._watch.orders()
+                if now is not orders:
                     parts += [b',"orders":', now]
                     orders = now
                 last = frame
@@ -141,21 +142,23 @@ class Page:
         return _json(self._watch.frame(_now_ns(self._watch)))
 
     async def _history(self, request: web.Request) -> web.Response:
-        return _json(orjson.dumps(self._watch.history()))
+        return _json(self._watch.history())
 
-    async def _explain(self, request: web.Request) -> web.Response:
+    async def _explain(self, request: web.Request) -> web.StreamResponse:
         """Explain one input from the recording, beside the loop."""
-        from streamhedge.ops.explain import explain
+        from streamhedge.ops.explain import explain, explain_text
 
         hedger, seq = self._watch.hedger, request.match_info["seq"]
         if hedger is None or not seq.isascii() or not seq.isdigit():
             raise web.HTTPNotFound
-        paths = list(hedger.journal.paths)
-        try:
-            found = await asyncio.to_thread(explain, seq, paths)
-        except StreamhedgeError as error:
-            raise web.HTTPNotFound(reason=str(error).split("\n")[0]) from error
-        return _json(orjson.dumps(found, default=str))
+        if self._explaining.locked():  # it replays: one at a time, so that nobody keeps the hedger busy by asking
+            return refused(503, "another explanation is being read; ask again")
+        async with self._explaining:
+            try:
+                found = await asyncio.to_thread(explain, seq, list(hedger.journal.paths))
+            except StreamhedgeError as error:
+                return refused(404, str(error))
+        return _json(orjson.dumps({**found, "text": explain_text(found)}, default=str))
 
     # ------------------------------------------------------------ probes
 
@@ -169,7 +172,10 @@ class Page:
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        body, kind = await exposition(self._watch)
+        try:
+            body, kind = await exposition(self._watch)
+        except ConfigError as error:
+            return refused(501, str(error))
         return web.Response(body=body, headers={"Content-Type": kind})
 
     # ------------------------------------------------------------ acts
@@ -183,15 +189,15 @@ class Page:
             said = orjson.loads(await request.read())
             reason, symbol = said["reason"], said.get("symbol")
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise web.HTTPBadRequest(reason='expected {"reason": "…"} and perhaps "symbol"') from None
+            return refused(400, 'expected {"reason": "…"} and perhaps "symbol"')
         if not isinstance(reason, str) or not reason.strip() or not isinstance(symbol, str | None):
-            raise web.HTTPBadRequest(reason="a reason is needed: it is written down")
+            return refused(400, "a reason is needed: it is written down")
         try:
             status = await hedger.verb(
                 ACTS[verb], symbol=Symbol(symbol) if symbol else None, reason=f"page: {reason}", uid=PAGE_UID
             )
         except StreamhedgeError as error:
-            raise web.HTTPConflict(reason=str(error).split("\n")[0]) from error
+            return refused(409, str(error))
         return _json(orjson.dumps(status, default=str))
 
 

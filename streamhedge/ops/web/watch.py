@@ -21,6 +21,8 @@ SAMPLES_MOST = 3_600
 LATENCIES_MOST = 500
 """The page shows the percentiles of so many orders."""
 SAMPLE_NS = 1_000_000_000
+FRAME_NS = 90_000_000
+"""A tenth of a second, less what a timer may come early."""
 LATENCY_BUCKETS_MS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 250.0, 500.0, 1_000.0, 5_000.0, 10_000.0)
 
 
@@ -70,11 +72,13 @@ class Watch:
         self.sent = Histogram()
         self._counted = 0
         self._notes: deque[Told] = deque(maxlen=NOTES_MOST)
-        self._samples: deque[list[Any]] = deque(maxlen=SAMPLES_MOST)
+        self._samples: deque[bytes] = deque(maxlen=SAMPLES_MOST)
         self._sampled_ns = 0
         self._frame = b""
         self._frame_seq = -1
         self._frame_ns = 0
+        self._orders = b"[]"
+        self._orders_seq = -1
 
     # ------------------------------------------------------------ filled on the loop
 
@@ -110,7 +114,8 @@ class Watch:
             mark.mark_price,
             core.state.meter.funding,
         )
-        self._samples.append([now_ns // 1_000_000, *(None if value is None else float(value) for value in figures)])
+        row = [now_ns // 1_000_000, *(None if value is None else float(value) for value in figures)]
+        self._samples.append(orjson.dumps(row))
 
     def _count_latencies(self, hedger: Hedger) -> None:
         waits = hedger.sent_after_ns
@@ -121,12 +126,13 @@ class Watch:
     # ------------------------------------------------------------ read
 
     def frame(self, now_ns: int) -> bytes:
-        """Return the status as JSON; made anew only when an input came since, or a second passed."""
+        """Return the status as JSON: made anew when an input came since, at most ten times a second for all readers
+        together, and once a second in any case."""
         hedger = self.hedger
         if hedger is None:
             return b"null"
-        seq = hedger.core.state.seq
-        if seq != self._frame_seq or now_ns - self._frame_ns > SAMPLE_NS:
+        seq, age_ns = hedger.core.state.seq, abs(now_ns - self._frame_ns)
+        if (seq != self._frame_seq and age_ns >= FRAME_NS) or age_ns > SAMPLE_NS:
             self._frame_seq, self._frame_ns = seq, now_ns
             self._frame = orjson.dumps(self._status(hedger))
         return self._frame
@@ -147,11 +153,18 @@ class Watch:
         """Return the notes after a number, oldest first."""
         return [told.plain() for told in self._notes if told.number > after]
 
-    def orders(self) -> list[dict[str, Any]]:
-        """Return the last orders, newest first; those that may still live come first."""
+    def orders(self) -> bytes:
+        """Return the last orders as JSON, newest first; those that may still live come first. The same object as
+        before where nothing changed."""
         hedger = self.hedger
-        if hedger is None:
-            return []
+        if hedger is not None and self._orders_seq != self._frame_seq:
+            self._orders_seq = self._frame_seq
+            rows = orjson.dumps(self._order_rows(hedger))
+            if rows != self._orders:
+                self._orders = rows
+        return self._orders
+
+    def _order_rows(self, hedger: Hedger) -> list[dict[str, Any]]:
         found = sorted(
             hedger.core.state.orders.values(), key=lambda order: (order.is_open, order.decided_ns), reverse=True
         )
@@ -171,9 +184,9 @@ class Watch:
             )
         return rows
 
-    def history(self) -> list[list[Any]]:
-        """Return the samples, oldest first."""
-        return list(self._samples)
+    def history(self) -> bytes:
+        """Return the samples as JSON, oldest first."""
+        return b"[" + b",".join(self._samples) + b"]"
 
 
 def _share(waits: list[int], percent: int) -> float | None:

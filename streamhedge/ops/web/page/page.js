@@ -1,15 +1,17 @@
 // The page: one feed of frames in, the figures out. Everything that is shown is text; nothing said by the venue is markup.
 
 const STALE_MS = 3000;
+const AGAIN_MS = 3000;
 const NOTES_MOST = 200;
 const at = (id) => document.getElementById(id);
 const loud = at("loud");
 let notes = [];
 let samples = [];
-let lastFrameMs = 0;
+let lastFrameMs = performance.now();
 let everLive = false;
 let plotly = null;
 let latest = null;
+let asking = false;
 
 // ------------------------------------------------------------ words
 
@@ -64,6 +66,7 @@ function showStates(status) {
   at("venue").textContent =
     `${status.venue}, version ${status.version}, pid ${status.pid}, up ${age(Math.round(status.uptime_s * 1000))}, ${speed}`;
   document.title = `${status.trading_state} · streamhedge`;
+  document.body.dataset.trading = status.trading_state;
 }
 
 function showBlocked(rows) {
@@ -86,6 +89,11 @@ function pair(name, value, small, tone) {
   return box;
 }
 
+function nakedTone(hedge, status) {
+  if (hedge.naked_usd !== null && Math.abs(hedge.naked_usd) > Number(status.max_naked)) return "bad";
+  return hedge.in_band ? "good" : "warn";
+}
+
 function showHedges(status) {
   at("hedges").replaceChildren(
     ...status.hedges.map((hedge) => {
@@ -99,7 +107,7 @@ function showHedges(status) {
         pair("position", hedge.position, `target ${hedge.target}, ${age(hedge.position_age_ms)} old`),
         pair(
           "naked", `${figure(hedge.naked_usd, 2)} USDT`,
-          `${hedge.naked_btc} ${hedge.asset}; alarm above ${figure(status.max_naked, 0)}`, hedge.in_band ? "good" : "warn",
+          `${hedge.naked_btc} ${hedge.asset}; alarm above ${figure(status.max_naked, 0)}`, nakedTone(hedge, status),
         ),
         pair("net delta", `${figure(hedge.net_delta_usd, 2)} USDT`, `dust ${hedge.dust}${hedge.hold ? `, waiting: ${hedge.hold}` : ""}`),
         pair("mark", figure(hedge.mark_price, 2), `${age(hedge.mark_age_ms)} old`, hedge.mark_age_ms > 10000 ? "bad" : ""),
@@ -158,24 +166,35 @@ function showOrders(rows) {
   );
 }
 
-function showNotes() {
-  const shown = notes.filter((note) => !loud.checked || note.level !== "info");
-  at("notes-empty").hidden = shown.length > 0;
-  at("notes").replaceChildren(
-    ...shown.map((note) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(
-        make("time", clock(note.time_ms)),
-        make("span", note.symbol ? `${note.code} ${note.symbol}` : note.code, TONE[note.level]),
-        make("span", note.text),
-      );
-      button.addEventListener("click", () => explain(note.seq));
-      const row = document.createElement("li");
-      row.append(button);
-      return row;
-    }),
+const wanted = (note) => !loud.checked || note.level !== "info";
+
+function noteRow(note) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(
+    make("time", clock(note.time_ms)),
+    make("span", note.symbol ? `${note.code} ${note.symbol}` : note.code, TONE[note.level]),
+    make("span", note.text),
   );
+  button.addEventListener("click", () => explain(note.seq));
+  const row = document.createElement("li");
+  row.append(button);
+  return row;
+}
+
+// New rows go on top of those that stand, so that whoever is in the list by keyboard stays where they are.
+function addNotes(news) {
+  const list = at("notes");
+  notes = [...news, ...notes].slice(0, NOTES_MOST);
+  list.prepend(...news.filter(wanted).map(noteRow));
+  while (list.childElementCount > NOTES_MOST) list.lastElementChild.remove();
+  at("notes-empty").hidden = list.childElementCount > 0;
+}
+
+function showNotes() {
+  const shown = notes.filter(wanted);
+  at("notes-empty").hidden = shown.length > 0;
+  at("notes").replaceChildren(...shown.map(noteRow));
 }
 
 async function explain(seq) {
@@ -187,7 +206,7 @@ async function explain(seq) {
   try {
     const answer = await fetch(`/explain/${seq}`);
     const found = await answer.json();
-    text.textContent = answer.ok ? JSON.stringify(found, null, 2) : found.error;
+    text.textContent = answer.ok ? found.text : found.error;
   } catch {
     text.textContent = "the hedger does not answer";
   }
@@ -203,9 +222,9 @@ function theme() {
 
 function layout(colours, lines) {
   return {
-    margin: { l: 56, r: 8, t: 8, b: 28 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: 56, r: 8, t: 8, b: 36 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: colours.ink, size: 11 }, showlegend: false, hovermode: "x unified",
-    xaxis: { type: "date", gridcolor: colours.line }, yaxis: { gridcolor: colours.line, zerolinecolor: colours.quiet },
+    xaxis: { type: "date", gridcolor: colours.line, ticklabelstandoff: 6 }, yaxis: { gridcolor: colours.line, zerolinecolor: colours.quiet },
     shapes: lines.map(([value, colour]) => ({
       type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value, line: { color: colour, width: 1, dash: "dot" },
     })),
@@ -213,12 +232,12 @@ function layout(colours, lines) {
 }
 
 function draw(status) {
-  at("charts-empty").hidden = samples.length > 0;
+  at("charts-empty").hidden = plotly !== null && samples.length > 0;
   if (!plotly || samples.length === 0) return;
   const colours = theme();
   const times = samples.map((row) => new Date(row[0]));
   const column = (index, sign = 1) => samples.map((row) => (row[index] === null ? null : row[index] * sign));
-  const trace = (name, y, color) => ({ type: "scatter", mode: "lines", name, x: times, y, line: { color, width: 1.5 } });
+  const trace = (name, y, color) => ({ type: "scatter", mode: "lines", name, x: times, y, line: { color, width: 1.5, shape: "hv" } });
   const ladder = ["warn", "reduce", "close"].map((name) => Number(status.ladder[name]) * 100);
   const plots = {
     "chart-float": [[trace("float", column(1), colours.accent), trace("short", column(2, -1), colours.warn)], []],
@@ -230,7 +249,10 @@ function draw(status) {
     "chart-funding": [[trace("funding", column(6), colours.accent)], []],
   };
   for (const [id, [traces, lines]] of Object.entries(plots)) {
-    plotly.react(at(id).querySelector(".plot"), traces, layout(colours, lines), { displayModeBar: false, responsive: true });
+    const plot = at(id).querySelector(".plot");
+    const now = traces.map((one) => `${one.name} ${figure(one.y.at(-1), 2)}`).join(", ");
+    plot.setAttribute("aria-label", `${at(id).querySelector("figcaption").firstChild.textContent.trim()}: now ${now}`);
+    plotly.react(plot, traces, layout(colours, lines), { displayModeBar: false, responsive: true });
   }
 }
 
@@ -249,36 +271,40 @@ function link(state, said) {
   const bar = at("stale");
   bar.hidden = state === "live";
   bar.textContent = said;
+  if (state !== "live") document.title = "no answer · streamhedge";
 }
 
 function take(frame) {
-  lastFrameMs = Date.now();
+  lastFrameMs = performance.now();
   everLive = true;
   const status = frame.status;
   if (status === null) return;
   link("live", "");
   showStates(status);
   showBlocked(status.blocked);
-  showHedges(status);
-  showStreams(status);
+  // Figures that somebody is marking to copy stay until they are done.
+  const marked = getSelection();
+  if (marked.isCollapsed || !at("main").contains(marked.anchorNode)) {
+    showHedges(status);
+    showStreams(status);
+  }
   at("act").hidden = !frame.acts;
   at("read-only").hidden = frame.acts;
   if (frame.orders) showOrders(frame.orders);
-  if (frame.notes) {
-    notes = [...frame.notes.reverse(), ...notes].slice(0, NOTES_MOST);
-    showNotes();
-  }
+  if (frame.notes) addNotes(frame.notes.reverse());
   latest = status;
 }
 
 function listen() {
   const feed = new EventSource("/feed");
-  feed.addEventListener("open", () => { notes = []; });
+  feed.addEventListener("open", () => { notes = []; showNotes(); });
   feed.addEventListener("message", (event) => take(JSON.parse(event.data)));
+  // A broken connection is opened again by the browser; one that was refused is not.
+  feed.addEventListener("error", () => { if (feed.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS); });
 }
 
 setInterval(() => {
-  const silent = Date.now() - lastFrameMs;
+  const silent = Math.round(performance.now() - lastFrameMs);
   if (silent > STALE_MS) {
     link("lost", everLive
       ? `The hedger has not answered for ${age(silent)}: what you see is old. Check the process; it may still hold a position.`
@@ -287,24 +313,33 @@ setInterval(() => {
 }, 500);
 
 setInterval(async () => {
-  if (latest === null || document.hidden) return;
+  if (latest === null || document.hidden || asking || document.body.dataset.link !== "live") return;
+  asking = true;
   try {
     samples = await (await fetch("/history.json")).json();
     draw(latest);
   } catch { /* the bar above says that it does not answer */ }
+  asking = false;
 }, 2000);
 
 loud.addEventListener("change", showNotes);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (latest) draw(latest); });
 
+// Enter in a field would press the first button: whoever acts presses the one they mean.
+at("act").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.localName === "input") event.preventDefault();
+});
+
 at("act").addEventListener("submit", async (event) => {
   event.preventDefault();
   const said = at("act-said");
   const verb = event.submitter.value;
+  said.className = "";
+  said.textContent = `${verb}: asked…`;
   try {
     const answer = await fetch(`/act/${verb}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${at("token").value}` },
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${at("token").value.replace(/[^\x20-\x7e]/g, "?")}` },
       body: JSON.stringify({ reason: at("reason").value }),
     });
     const found = await answer.json();
