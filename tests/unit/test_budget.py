@@ -11,11 +11,13 @@ from streamhedge.domain.commands import (
     CloseStream,
     Command,
     FollowSymbol,
+    KeepSilent,
+    OpenStream,
     PlaceOrder,
     RequestSetup,
     RequestSnapshot,
 )
-from streamhedge.domain.events import CallFailed, Event, OrderOutcome, RateNews, VenueTime
+from streamhedge.domain.events import CallFailed, Event, OrderOutcome, RateNews, StreamClosed, VenueTime
 from streamhedge.domain.order import OrderType, Side
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ClientOrderId
 from streamhedge.runtime.inputs import Calls, decode_input
@@ -173,3 +175,14 @@ def test_what_the_reactor_asks_without_room_is_left_out_said_and_made_up_for() -
     assert [type(c).__name__ for c in later].count("FollowSymbol") == 1
     assert any(isinstance(c, RequestSetup) for c in later)
     assert any(type(c).__name__ == "RequestOpenOrders" for c in later), "the cancel is found again by the list"
+
+
+def test_silence_reaches_the_hands_and_the_next_handshake_waits_for_its_end() -> None:
+    session = Session(SessionState(symbols=[make.BTCUSDT]))
+    first = session.step(make.mark("1"), T0).commands
+    number = next(c.connection for c in first if isinstance(c, OpenStream) and c.stream == "ws_api")
+    asked = session.step(news(status=418, wait_ms=120_000), T0 + S).commands
+    assert KeepSilent(until_ns=T0 + 121 * S + NS_PER_MS) in asked
+    again = session.step(StreamClosed("ws_api", number, "1006", 0), T0 + 21 * S).commands
+    (opened,) = [c for c in again if isinstance(c, OpenStream)]
+    assert opened.stream == "ws_api" and opened.delay_ms == 100_001, "a handshake is a request"
