@@ -343,3 +343,26 @@ def test_a_superseded_connection_is_closed() -> None:
     line = Line().up()
     line.take(StreamOpened(MARKET, 999))
     assert line.asked[-1] == CloseStream(MARKET, 999, "superseded")
+
+
+def test_a_further_loss_before_the_first_is_mended_is_told_as_well() -> None:
+    line = Line().up()
+    line.take(ClockStepped(3_000))
+    line.take(Quarantined("private", True, "unknown event type", "{}"))
+    told = [found for found in line.passed if isinstance(found, BookStatusChanged) and found.status == "SUSPECT"]
+    assert [found.reason for found in told] == ["clock gap of 3000 ms", "a private frame was not understood"]
+
+
+def test_open_orders_that_were_refused_are_asked_again_and_each_resync_lists_them_once_a_minute() -> None:
+    line = Line().up()
+    line.take(CallFailed("open_orders", 503, 0, "Service Unavailable.", None))
+    line.quiet(4)
+    assert line.since(RequestOpenOrders) == 1
+    line.quiet(2)
+    assert line.since(RequestOpenOrders) == 2
+    line.take(ClockStepped(3_000))
+    line.snapshot()
+    assert line.since(RequestOpenOrders) == 2, "a moment ago is good enough"
+    line.quiet(61)
+    line.take(ClockStepped(3_000))
+    assert line.since(RequestOpenOrders) == 3
