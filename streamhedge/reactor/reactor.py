@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from streamhedge.domain.canonical import digest
-from streamhedge.domain.commands import Level, Reaction, RequestSetup, RequestSnapshot
+from streamhedge.domain.commands import Command, Level, Reaction, RequestSetup, RequestSnapshot
 from streamhedge.domain.events import (
     AccountConfigUpdate,
     AccountUpdate,
@@ -118,11 +118,25 @@ class Reactor:
         meter.measure(core)
         gaps.asked_by(core)
         attribution.settle(core)
-        return Reaction(seq=seq, events=tuple(events), commands=tuple(core.commands), notes=tuple(core.notes))
+        return Reaction(seq=seq, events=tuple(events), commands=_asked_once(core.commands), notes=tuple(core.notes))
 
     def digest(self) -> str:
         """Return the digest of the canonical state."""
         return digest(self.core.state)
+
+
+def _asked_once(commands: list[Command]) -> tuple[Command, ...]:
+    """Leave out what asks again, within one input, for the same answer: a frame of many rows must not spend the budget."""
+    found: list[Command] = []
+    asked: list[object] = []
+    for command in commands:
+        if isinstance(command, RequestSnapshot | RequestSetup):
+            question = (type(command), getattr(command, "audit", None))
+            if question in asked:
+                continue
+            asked.append(question)
+        found.append(command)
+    return tuple(found)
 
 
 def _housekeeping(core: Core) -> None:

@@ -31,6 +31,7 @@ from streamhedge.settings.places import Places, Source, explained
 
 ENV_PREFIX = "STREAMHEDGE__"
 PACKAGED = "demo.toml"
+FAULTS_MOST = 40
 HEAD = "the configuration does not fit; nothing was started"
 
 
@@ -92,11 +93,17 @@ def load_config(paths: Sequence[Path], sets: Sequence[str], env: Mapping[str, st
         settings = Settings.model_validate(merged)
     except ValidationError as error:
         # Not chained: what did not fit may be a key that somebody pasted.
-        raise ConfigError(HEAD + "".join(f"\n  {line}" for line in explained(error, places))) from None
+        raise ConfigError(_listed(explained(error, places))) from None
     faults = [f"{places.of(key)}: {reason}" for key, reason in _contradictions(settings)]
     if faults:
-        raise ConfigError(HEAD + "".join(f"\n  {line}" for line in faults))
+        raise ConfigError(_listed(faults))
     return Config(settings=settings, origins=origins)
+
+
+def _listed(faults: Sequence[str]) -> str:
+    """Return one line per fault, as many as a person reads."""
+    more = [f"… and {len(faults) - FAULTS_MOST} more"] if len(faults) > FAULTS_MOST else []
+    return HEAD + "".join(f"\n  {line}" for line in [*faults[:FAULTS_MOST], *more])
 
 
 def check_account(settings: Settings, fingerprint: str) -> None:

@@ -8,6 +8,7 @@ Source of the shapes: BINANCE_USDM §2, §3.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -45,6 +46,7 @@ COIN_MARGINED = 2
 LEVERAGE_MOST = 1_000
 """Far above any the venue has (150); a leverage of 0 is no leverage, and figures are divided by it."""
 NAME_MOST = 40
+DIGITS = re.compile("-?[0-9]{1,19}")
 SHOWN_MOST = 80
 AHEAD_MOST_MS = 86_400_000
 """A time further ahead of our clock is no time: taken into the book it would outdate everything true for so long."""
@@ -263,7 +265,7 @@ def whole(value: object) -> int:
     Raises:
         ParseError: anything but an integer (or its digits) that fits 64 bits.
     """
-    if isinstance(value, str) and value.lstrip("-").isdigit() and len(value) < 20:
+    if isinstance(value, str) and DIGITS.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
         raise ParseError(f"expected an integer, got {shown(value)}")

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from streamhedge.domain.canonical import from_plain, to_plain
-from streamhedge.domain.commands import Level
-from streamhedge.domain.events import CallFailed, ContractInfo, OrderOutcome, OutcomeKind, Quarantined, Tick
+from streamhedge.domain.commands import Level, RequestSnapshot
+from streamhedge.domain.events import CallFailed, ContractInfo, MarginCall, OrderOutcome, OutcomeKind, Quarantined, Tick
 from streamhedge.errors import ConfigError, JournalCorrupt, LedgerUnwritable, ParseError, StoreError
 from streamhedge.live.recordings import segments
 from streamhedge.ops.lines import Lines
@@ -30,6 +30,7 @@ from streamhedge.wire.streams import decode_market, decode_private, name_of
 from tests.fuzz.cases import steps
 from tests.fuzz.machine import Text, steering
 from tests.support import builders as make
+from tests.support.desk import Desk
 from tests.support.run import Run, setup_body
 
 NOW_MS = make.T0_MS
@@ -294,3 +295,24 @@ def test_the_json_log_escapes_what_steers_and_keeps_its_value() -> None:
     lines.close()
     (line,) = log.text.splitlines()
     assert not steering(line) and orjson.loads(line)["text"] == said
+
+
+@pytest.mark.parametrize("text", ["²", "--5", "-", "１２", "9" * 5_000])
+def test_digits_of_another_script_are_no_integer(text: str) -> None:
+    order = {"status": "FILLED", "clientOrderId": "sh-1", "executedQty": "1", "orderId": text}
+    answer = rest("order", 200, orjson.dumps(order))
+    assert isinstance(answer, OrderOutcome) and answer.kind is OutcomeKind.IN_DOUBT
+
+
+def test_a_frame_of_many_margin_calls_asks_for_one_snapshot() -> None:
+    desk = Desk()
+    call = MarginCall(event_time_ms=NOW_MS, cross_wallet_balance=None, positions=())
+    reaction = desk.take(*[call] * 50)
+    assert sum(isinstance(command, RequestSnapshot) for command in reaction.commands) == 1
+
+
+def test_more_faults_than_a_person_reads_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("".join(f"k{number} = 1\n" for number in range(500)))
+    with pytest.raises(ConfigError, match="and 4[0-9]+ more"):
+        load_config([path], [], {})

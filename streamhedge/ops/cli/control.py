@@ -164,7 +164,7 @@ def void(**said: Any) -> None:
 
 def _book(common: Common, request: dict[str, Any], name: str | None) -> None:
     name = name or f"ft-{secrets.token_hex(4)}"
-    click.echo(f"id={name}", err=True)
+    click.echo(f"id={inert(name)}", err=True)
     answer = heard(common, {"verb": "trade", "id": name, **request})
     if "--yes" in str(answer.get("error")) and request["kind"] == "buy":
         # Before anybody says --yes: what the hedge of it would be (FAULTS F2).
