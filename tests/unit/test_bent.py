@@ -314,5 +314,5 @@ def test_a_frame_of_many_margin_calls_asks_for_one_snapshot() -> None:
 def test_more_faults_than_a_person_reads_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text("".join(f"k{number} = 1\n" for number in range(500)))
-    with pytest.raises(ConfigError, match="and 4[0-9]+ more"):
+    with pytest.raises(ConfigError, match=r"and 4[0-9]+ more"):
         load_config([path], [], {})
