@@ -75,7 +75,11 @@ FAILED_CALL = (
     ),
 )
 HEARD = ("reactor.heard.event", "reactor.heard.event_time_ms", "reactor.heard.recv_ns")
-COUNTED = ("reactor.seq", "reactor.meter.quarantined", *HEARD)
+ERROR_BUDGET = (
+    *("reactor.meter.error_times_ns", "reactor.maintained", "reactor.reducing", "reactor.reducing.errors"),
+    "reactor.meter.triggers",
+)
+COUNTED = ("reactor.seq", "reactor.meter.quarantined", *HEARD, *ERROR_BUDGET)
 SHOWN = ("blocked", "cause", "hold", "refused_by", "naked_since_ns", "naked_alerted", "naked_too_large")
 """What a symbol's memory shows of a book that cannot be trusted: words, no figure that an order is made of."""
 
@@ -287,8 +291,9 @@ class Machine:
             else ()
         )
         allowed = (*COUNTED, *answered, *(LOST if private else ()), *(FAILED_CALL if failed else ()))
+        budget = any(path.startswith("reactor.reducing") for path in changed)
         for path in changed:
-            memory = path.startswith("reactor.memory.") and (private or failed)
+            memory = path.startswith("reactor.memory.") and (private or failed or budget)
             shown = memory and (path.rsplit(".", 1)[-1] in SHOWN or "exposure.broken" in path or ".blocked" in path)
             absences = (private or failed) and path.startswith("reactor.orders.") and path.endswith(".absences")
             halted = failed and path in ("reactor.halted", "reactor.last_halt_alarm_ns")
