@@ -1,6 +1,7 @@
 """Rows that the ledger refused and that no order waits for: kept in order, and written as soon as it works again.
 
-Of a row that replaces (an order, a state) only the newest stands here; a row that adds (a fill, a payment) stands once.
+Of a row that replaces (an order, a state, a certificate, a day of the attribution) only the newest stands here; a row
+that adds (a fill, a payment) stands once.
 Bounded: beyond the bound the oldest row that adds is given up and counted, never a latch and never what became of an order.
 """
 
@@ -13,7 +14,7 @@ from streamhedge.domain.values import state
 from streamhedge.errors import StoreError
 
 OWED_MOST = 10_000
-REPLACING = ("order", "state")
+REPLACING = ("order", "state", "gap", "attribution")
 
 
 @state

@@ -195,3 +195,13 @@ def test_a_ledger_that_never_refuses_owes_nothing() -> None:
     pump = Pump(reactor=make.reactor(), session=session, ledger=disk)
     pump.feed("verb", 1, orjson.dumps({"kind": "reduce", "symbol": None, "reason": "r", "uid": 0}))
     assert pump.owed == 0 and disk.kept == [("state", "reduce")]
+
+
+@pytest.mark.parametrize("table", ["order", "state", "gap", "attribution"])
+def test_of_a_row_that_replaces_the_newest_is_written(table: str) -> None:
+    held = Owed(rows={})
+    for number in (1, 2, 3):
+        held.keep(Persist(table=table, key="one", fields={"number": number}))
+    written: list[Persist] = []
+    assert held.write(written.append) == ""
+    assert [row.fields for row in written] == [{"number": 3}]
