@@ -111,6 +111,7 @@ class Limits:
     refused: deque[int] = field(default_factory=deque)
     banned_until_ms: int = 0
     why: Refusal = field(default_factory=lambda: Refusal(-1003))
+    weight_most: int = WEIGHT_PER_MINUTE
 
     def _clean(self, now_ms: int) -> None:
         while self.weights and self.weights[0][0] <= now_ms - 60_000:
@@ -149,7 +150,7 @@ class Limits:
 
     def _over(self, weight: int, orders: int, now_ms: int) -> tuple[int, int, Refusal] | None:
         """Return the oldest count of the window that is full, its length, and the refusal; None when none is."""
-        if weight and self.weight + weight > WEIGHT_PER_MINUTE:
+        if weight and self.weight + weight > self.weight_most:
             return self.weights[0][0] if self.weights else now_ms, 60_000, Refusal(-1003)
         if orders and self.recent(now_ms) + orders > ORDERS_PER_10S:
             oldest = self.orders[-self.recent(now_ms)]

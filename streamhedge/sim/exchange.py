@@ -25,6 +25,7 @@ from streamhedge.sim.faults import Faults
 from streamhedge.sim.grammar import Message, plain
 from streamhedge.sim.market import Bracket, contracts
 from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.spot import Spot
 from streamhedge.sim.streams import Streams
 from streamhedge.sim.tapes import Tape
 
@@ -69,6 +70,7 @@ class Exchange:
         self.limits = Limits()
         self.listen_key = ListenKey(random.Random(settings.seed + start_ms))
         self.streams = Streams()
+        self.spot = Spot()
         self.engine = Engine(self.contracts, self.account, self.faults, self.emit)
         self.algo = AlgoService(self.engine, self.faults, self.emit)
         self.clearing = Clearing(self.engine, self.algo)
@@ -236,6 +238,7 @@ class Exchange:
         self.engine.cancel_all(None, now_ms)
         self.streams.drop()
         self.drop_ws_api = True
+        self.spot.end("closed", now_ms)
 
     def emit(self, message: Message) -> None:
         """Send a user event, through the faults that events meet."""
@@ -270,6 +273,11 @@ class Exchange:
         self.advance(now_ms)
         return wsapi.answer(self, session, text, now_ms + self.clock_error_ms(now_ms))
 
+    def spot_api(self, number: int, text: str, now_ms: int) -> None:
+        """Answer a frame of the spot WebSocket API, on the connection of that number."""
+        self.advance(now_ms)
+        self.spot.receive(self, number, text, now_ms + self.clock_error_ms(now_ms))
+
     def clock_error_ms(self, now_ms: int) -> int:
         """How far the venue's clock is off, by fault."""
         return int(self.faults.switch("C1", now_ms) or 0)
@@ -292,6 +300,7 @@ class Exchange:
             "rest_calls": dict(self.calls),
             "ws_calls": dict(self.ws_calls),
             "faults": dict(self.faults.happened),
+            "spot": self.spot.truth(),
         }
 
 

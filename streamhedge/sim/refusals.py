@@ -29,6 +29,7 @@ ERRORS: dict[int, tuple[int, str]] = {
     -1121: (400, "Invalid symbol."),
     -1125: (400, "This listenKey does not exist."),
     -1130: (400, "Data sent for parameter '{0}' is not valid."),
+    -2010: (400, "Account has insufficient balance for requested action."),
     -2011: (400, "Unknown order sent."),
     -2013: (400, "Order does not exist."),
     -2014: (401, "API-key format invalid."),

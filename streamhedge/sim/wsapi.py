@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamhedge.sim import account_calls, algo_calls, market_calls, order_calls
-from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE, WEIGHT_PER_MINUTE, check_time
+from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE, Limits, check_time
 from streamhedge.sim.calls import KEY, NONE, SIGNED, Call, Handler, Reply
 from streamhedge.sim.grammar import Message, encode
 from streamhedge.sim.refusals import Refusal
@@ -40,8 +40,18 @@ class Method:
     orders: int = 0
 
 
-def answer(exchange: Exchange, session: WsSession, text: str, now_ms: int) -> str | None:
-    """Answer one frame; None closes the connection instead."""
+@dataclass(slots=True)
+class Door:
+    """One WebSocket API: what can be asked there, its own limits, and how often each method was called."""
+
+    table: dict[str, Method]
+    limits: Limits
+    calls: dict[str, int]
+
+
+def answer(exchange: Exchange, session: WsSession, text: str, now_ms: int, door: Door | None = None) -> str | None:
+    """Answer one frame; None closes the connection instead. Without a door it is the futures API's."""
+    door = door if door is not None else Door(TABLE, exchange.limits, exchange.ws_calls)
     try:
         request = json.loads(text, parse_float=str)
     except ValueError:
@@ -50,18 +60,18 @@ def answer(exchange: Exchange, session: WsSession, text: str, now_ms: int) -> st
         return encode({"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}})
     number, name = request.get("id"), str(request.get("method"))
     params = {key: word(value) for key, value in request.get("params", {}).items()}
-    exchange.ws_calls[name] = exchange.ws_calls.get(name, 0) + 1
+    door.calls[name] = door.calls.get(name, 0) + 1
     if exchange.in_maintenance(now_ms):
         return _said(number, 503, {"error": Refusal(-1016).body})
-    method = TABLE.get(name)
+    method = door.table.get(name)
     if method is None:
         return _said(number, 404, {"error": {"code": -5000, "msg": f"Method {name} is invalid"}})
-    wait_s = exchange.limits.spend(method.weight, method.orders, now_ms)
+    wait_s = door.limits.spend(method.weight, method.orders, now_ms)
     limits: Message = {}
     if session.rate_limits and params.get("returnRateLimits") != "false":
-        limits = {"rateLimits": rate_limits(exchange, now_ms, orders=method.orders > 0)}
+        limits = {"rateLimits": rate_limits(door.limits, now_ms, orders=method.orders > 0)}
     if wait_s is not None:
-        status, error = exchange.limits.words(now_ms)
+        status, error = door.limits.words(now_ms)
         data = {"serverTime": now_ms, "retryAfter": now_ms + wait_s * 1_000}
         return _said(number, status, {"error": {**error, "data": data}, **limits})
     try:
@@ -95,14 +105,13 @@ def error_of(reply: Reply) -> Message:
     return {"code": body.get("code", -1000), "msg": body.get("msg", "An unknown error occurred.")}
 
 
-def rate_limits(exchange: Exchange, now_ms: int, *, orders: bool) -> list[Message]:
+def rate_limits(limits: Limits, now_ms: int, *, orders: bool) -> list[Message]:
     """Return the counters of an answer."""
-    limits = exchange.limits
     if orders:
         ten = {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": ORDERS_PER_10S}
         minute = {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": ORDERS_PER_MINUTE}
         return [{**ten, "count": limits.recent(now_ms)}, {**minute, "count": len(limits.orders)}]
-    weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE}
+    weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits.weight_most}
     return [{**weight, "count": limits.weight}]
 
 

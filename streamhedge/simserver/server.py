@@ -1,4 +1,4 @@
-"""One loopback port for everything: /fapi, the routed streams, /ws-fapi/v1, and the exchange's own /__ doors.
+"""One loopback port for everything: /fapi, the routed streams, /ws-fapi/v1, spot's /ws-api/v3, and our own /__ doors.
 
 The exchange is pure; this drives its clock and carries its frames. Each socket has one writer, so order is kept.
 """
@@ -15,6 +15,7 @@ from decimal import Decimal
 from aiohttp import WSMsgType, web
 
 from streamhedge.errors import ConfigError
+from streamhedge.sim import spot
 from streamhedge.sim.calls import Reply
 from streamhedge.sim.exchange import Exchange
 from streamhedge.sim.grammar import Message, encode
@@ -42,6 +43,7 @@ class Server:
         self._queues: dict[int, asyncio.Queue[str]] = {}
         self._sockets: dict[int, web.WebSocketResponse] = {}
         self._api_sockets: list[tuple[web.WebSocketResponse, WsSession]] = []
+        self._spot: dict[int, tuple[web.WebSocketResponse, asyncio.Queue[str]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
@@ -77,6 +79,7 @@ class Server:
                 self._spawn(self._cut(socket))
         streams.closing.clear()
         self._flush_api()
+        self._flush_spot()
 
     def _flush_api(self) -> None:
         exchange = self.exchange
@@ -85,6 +88,26 @@ class Server:
             if exchange.drop_ws_api or session.connected_ms <= exchange.now_ms - LIFE_MS:
                 self._spawn(self._cut(socket))
         exchange.drop_ws_api = exchange.freeze_ws_api = False
+
+    def _flush_spot(self) -> None:
+        book = self.exchange.spot
+        for number, text in book.outbox:
+            if number in self._spot:
+                self._spot[number][1].put_nowait(text)
+        book.outbox.clear()
+        aged = [s.number for s in book.sessions.values() if s.connected_ms <= self.exchange.now_ms - LIFE_MS]
+        for number in (*book.closing, *aged):
+            book.close(number)
+            socket, queue = self._spot.pop(number, (None, None))
+            if socket is not None and queue is not None:
+                self._spawn(self._cut_after(socket, queue))
+        book.closing.clear()
+
+    async def _cut_after(self, socket: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:
+        """Cut a socket once what was said on it before is written."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(queue.join(), 1.0)
+        await self._cut(socket)
 
     @staticmethod
     async def _cut(socket: web.WebSocketResponse) -> None:
@@ -107,6 +130,8 @@ class Server:
         if request.headers.get("upgrade", "").lower() == "websocket":
             if path.rstrip("/") == "/ws-fapi/v1":
                 return await self._ws_api(request, query)
+            if path.rstrip("/") == spot.PATH:
+                return await self._spot_api(request, query)
             return await self._stream(request, path, query)
         return web.json_response({"code": -5000, "msg": f"Path {path} is invalid"}, status=404)
 
@@ -152,6 +177,44 @@ class Server:
         finally:
             self._api_sockets.remove((socket, session))
         return socket
+
+    async def _spot_api(self, request: web.Request, query: str) -> web.StreamResponse:
+        book = self.exchange.spot
+        refused = self.exchange.handshake(wall_ms())
+        if refused is not None:
+            return _response(refused)
+        socket = _socket()
+        await socket.prepare(request)
+        session = book.open(query, wall_ms())
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._spot[session.number] = socket, queue
+        writer = asyncio.create_task(self._write_spot(socket, queue))
+        try:
+            async for message in socket:
+                if session.frozen:
+                    continue
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.TEXT:
+                    self.exchange.spot_api(session.number, message.data, wall_ms())
+                    self.flush()
+        except ConnectionError:
+            pass
+        finally:
+            writer.cancel()
+            self._spot.pop(session.number, None)
+            book.close(session.number)
+        return socket
+
+    @staticmethod
+    async def _write_spot(socket: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:
+        with suppress(ConnectionError, RuntimeError):
+            while True:
+                text = await queue.get()
+                try:
+                    await socket.send_str(text)
+                finally:
+                    queue.task_done()
 
     async def _stream(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         streams = self.exchange.streams
@@ -258,12 +321,35 @@ def _contract(exchange: Exchange, said: Message) -> Message:
     return exchange.truth()
 
 
+def _spot_door(exchange: Exchange, said: Message) -> Message:
+    """Let something happen to the spot account.
+
+    {"side": "BUY", "quantity": "0.15", "price": "67000", "commission_asset": "BNB", "times": 2} fills an order; price is
+    the index without, times is how often each event is sent (0 loses them). {"asset": "USDT", "change": "-5000"} moves
+    money. {"end": "terminated" | "shutdown" | "closed" | "mute" | "frozen"} ends what is open. {"list": "BTCUSDT"} tells a list.
+    """
+    book, now_ms = exchange.spot, exchange.now_ms
+    if "side" in said:
+        symbol = said.get("symbol", "BTCUSDT")
+        price = Decimal(said["price"]) if "price" in said else round(exchange.engine.contract(symbol).index, 2)
+        more = {"commission_asset": said.get("commission_asset", ""), "times": int(said.get("times", 1))}
+        book.fill(symbol, said["side"], Decimal(said["quantity"]), price, now_ms, **more)
+    if "change" in said:
+        book.transfer(said["asset"], Decimal(said["change"]), now_ms)
+    if "list" in said:
+        book.list_status(said["list"], now_ms)
+    if "end" in said:
+        book.end(said["end"], now_ms)
+    return book.truth()
+
+
 OWN: dict[tuple[str, str], Callable[[Exchange, Message], Message]] = {
     ("GET", "/__truth"): _truth,
     ("POST", "/__fault"): _fault,
     ("POST", "/__external"): _external,
     ("POST", "/__contract"): _contract,
     ("POST", "/__wallet"): _wallet,
+    ("POST", "/__spot"): _spot_door,
 }
 
 
@@ -300,6 +386,7 @@ async def serve(
             {
                 **{"rest": f"http://127.0.0.1:{bound}", "stream": f"ws://127.0.0.1:{bound}"},
                 **{"ws_api": f"ws://127.0.0.1:{bound}/ws-fapi/v1", "api_key": exchange.keys.api_key},
+                "spot_ws_api": f"ws://127.0.0.1:{bound}{spot.PATH}",
                 **{"api_secret": exchange.keys.api_secret, "symbols": list(exchange.contracts)},
             }
         )
