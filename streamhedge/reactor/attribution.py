@@ -29,7 +29,7 @@ from streamhedge.rules.view import BookStatus
 
 DAY_MS = 86_400_000
 STANDS_NS = 30 * NS_PER_SECOND
-"""An event may be late by the time two audits take; a difference older than this is nobody's news any more."""
+"""An event may be late by the time two audits take; a difference that stands so long without any news needs no name."""
 WRITE_NS = 60 * NS_PER_SECOND
 
 
@@ -74,7 +74,7 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
         who = "own"
     else:
         who = "foreign" if event.owner in (Owner.OURS, Owner.FOREIGN) else "venue"
-    state.attribution.differs_ns = state.attribution.differs_ns or core.now_ns
+    state.attribution.differs_ns = core.now_ns
     state.attribution.fill(
         day=event.transaction_time_ms // DAY_MS,
         symbol=event.symbol,
@@ -88,7 +88,7 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
 
 def _on_account(core: Core, event: AccountUpdate) -> None:
     state = core.state
-    state.attribution.differs_ns = state.attribution.differs_ns or core.now_ns
+    state.attribution.differs_ns = core.now_ns
     for row in event.balances:
         if row.asset != core.policy.margin_asset or row.change == 0:
             continue
@@ -154,6 +154,7 @@ def _begin(core: Core) -> None:
 def _compare(core: Core) -> None:
     attribution = core.state.attribution
     if core.state.open_ids or any(memory.exposure is not None for memory in core.state.memory.values()):
+        attribution.differs_ns = core.now_ns  # half of a pair proves nothing
         return
     balance = core.state.book.balances[core.policy.margin_asset]
     legs = _legs(core)

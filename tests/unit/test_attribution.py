@@ -8,7 +8,11 @@ from decimal import Decimal
 import pytest
 
 from streamhedge.domain.attribution import RESIDUAL, UNCLASSIFIED, AttributedFloat, AttributedLeg, Attribution
+from streamhedge.domain.events import OrderOutcome, OutcomeKind
+from streamhedge.domain.order import Report
 from streamhedge.domain.values import Asset, Symbol, exact
+from tests.support import builders as make
+from tests.support.desk import Desk
 
 D = Decimal
 BTC, BTCUSDT, ETHUSDT = Asset("BTC"), Symbol("BTCUSDT"), Symbol("ETHUSDT")
@@ -136,3 +140,30 @@ def test_the_venues_rounding_is_residual_and_what_no_event_explains_is_unclassif
         changed = book.adopt(day=1, line=UNCLASSIFIED, wallet=D(399_990), legs={BTCUSDT: (D(-9), D(67_000))})
         assert changed == D(-10) + D("121.4") - D("1e-7")
         assert sum(book.lines().values()) == book.value() - book.value_at_start
+
+
+def test_half_of_a_pair_is_waited_for_however_long_something_was_under_way() -> None:
+    desk = Desk()
+    desk.mark(after_ms=100)
+    desk.float("+1")
+    order = desk.order
+    desk.take(make.snapshot("-10", entry="67121.4", wallet="400000", at_ms=desk.now_ms), after_ms=100)
+    for _ in range(400):  # the order stays in flight for longer than a difference may stand
+        desk.mark(after_ms=100)
+    desk.take(
+        OrderOutcome(
+            client_order_id=order.client_order_id,
+            kind=OutcomeKind.ACCEPTED,
+            report=Report.FILLED,
+            status=200,
+            code=0,
+            message="",
+            filled=order.quantity,
+            order_id=1,
+            retry_after_ms=None,
+        )
+    )
+    after = desk.state.book.quantity(order.symbol) - order.quantity
+    desk.take(make.account_update(str(after), at_ms=desk.now_ms + 2), after_ms=2)
+    desk.mark(after_ms=100)
+    assert "unclassified" not in desk.state.attribution.lines()
