@@ -166,4 +166,4 @@ def test_half_of_a_pair_is_waited_for_however_long_something_was_under_way() -> 
     after = desk.state.book.quantity(order.symbol) - order.quantity
     desk.take(make.account_update(str(after), at_ms=desk.now_ms + 2), after_ms=2)
     desk.mark(after_ms=100)
-    assert "unclassified" not in desk.state.attribution.lines()
+    assert desk.said("unclassified") == []
