@@ -27,7 +27,7 @@ from streamhedge.domain.commands import (
 from streamhedge.domain.values import Symbol
 from streamhedge.rules.params import HedgeParams
 from streamhedge.settings.endpoints import Endpoints, mark_stream, market_url, private_url
-from streamhedge.settings.secrets import Secret
+from streamhedge.settings.secrets import Mask, Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import RestClient
 from streamhedge.venue.sockets import CONNECT_ERRORS, SEND_ERRORS, DirectConnection, closed_reason, open_socket
@@ -57,6 +57,7 @@ class Hands:
         api_key: Secret,
         signer: Signer,
         clock: BootClock,
+        mask: Mask,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._hedges = hedges
@@ -67,6 +68,7 @@ class Hands:
         self._api_key = api_key
         self._signer = signer
         self._clock = clock
+        self._mask = mask
         self._fail = fail
         self.feed: Feed = self._too_early
         self.sent_after_ns: list[int] = []
@@ -75,7 +77,6 @@ class Hands:
         self._sockets: dict[int, DirectConnection] = {}
         self._names: dict[int, str] = {}
         self._keys: dict[str, str] = {}
-        self._key_bytes: list[tuple[bytes, bytes]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -174,7 +175,7 @@ class Hands:
         if not isinstance(key, str) or not key:
             return "unreadable"
         handle = self._keys.setdefault(key, f"lk{len(self._keys) + 1}")
-        self._key_bytes = [(name.encode(), said.encode()) for name, said in self._keys.items()]
+        self._mask.hide(key, handle)
         return {"listenKey": handle}
 
     async def _set_up(self) -> None:
@@ -197,9 +198,8 @@ class Hands:
         if command.delay_ms:
             await asyncio.sleep(command.delay_ms / 1_000)
         source = SOURCE_OF[command.stream]
-        taker = self._private if command.stream == PRIVATE else lambda payload: self.feed(source, payload)
         try:
-            connection = await open_socket(self._url(command), taker, self._fail)
+            connection = await open_socket(self._url(command), lambda payload: self.feed(source, payload), self._fail)
         except CONNECT_ERRORS as error:
             self._closed(command, f"no connection: {type(error).__name__}")
             return
@@ -219,13 +219,6 @@ class Hands:
             return self._endpoints.ws_api
         key = next((key for key, handle in self._keys.items() if handle == command.handle), "")
         return private_url(self._endpoints, key, requests.USER_EVENTS)
-
-    def _private(self, payload: bytes) -> None:
-        """Take a private frame; a listen key in it becomes its handle, the one thing that is not kept as received."""
-        for key, handle in self._key_bytes:
-            if key in payload:
-                payload = payload.replace(key, handle)
-        self.feed("private", payload)
 
     def _conn(self, fields: dict[str, object]) -> None:
         if not self._closing:

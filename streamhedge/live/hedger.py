@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from decimal import Decimal
 from itertools import takewhile
 from pathlib import Path
@@ -324,6 +325,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             StoreError: the ledger refused; nothing was booked.
         """
         hedge = self._hedge_of(request.asset)
+        # Somebody who pastes a key into the reason must not find it in the books.
+        request = replace(request, reason=self._machine.mask.text(request.reason))
         # What is booked is also fed, whoever stops waiting for it.
         booked = await self._machine.finished(self._book(request, hedge))
         neutral_ns = await self._settled(hedge, wait_s)
@@ -487,6 +490,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             raise CommandError(f"{kind.value} needs --reason: it stands in the recording; nothing was changed")
         if symbol is not None and symbol not in symbols:
             raise CommandError(f"{symbol} is no hedge of this process; nothing was changed")
+        reason = self._machine.mask.text(reason)
         rows = latches(kind, symbol, [symbol] if symbol else symbols, f"uid {uid}: {reason}")
         said: dict[str, object] = {"kind": kind.value, "symbol": symbol, "reason": reason, "uid": uid}
         await self._machine.finished(self._act(rows, said))

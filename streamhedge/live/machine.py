@@ -21,7 +21,7 @@ from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Journal, Ledger, Observer, Pump
 from streamhedge.settings.endpoints import Endpoints
-from streamhedge.settings.secrets import Secret
+from streamhedge.settings.secrets import Mask, Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import RestClient
 from streamhedge.wire.budget import Budget
@@ -62,6 +62,7 @@ class Machine(AbstractAsyncContextManager["Machine"]):
         limits = policy.limits
         signer = signer_of(api_secret.reveal())
         self.clock = clock
+        self.mask = Mask(api_key, api_secret)
         self.rest = RestClient(
             endpoints.rest, api_key=api_key, signer=signer, timeout_s=limits.request_timeout_ms / 1_000
         )
@@ -74,6 +75,7 @@ class Machine(AbstractAsyncContextManager["Machine"]):
             api_key=api_key,
             signer=signer,
             clock=clock,
+            mask=self.mask,
             fail=self.fail,
         )
         session = Session(
@@ -144,11 +146,15 @@ class Machine(AbstractAsyncContextManager["Machine"]):
         return await asyncio.shield(outcome)
 
     def feed(self, source: str, payload: bytes) -> None:
-        """Hand one input to the pump at this moment; a bug in it ends the machine."""
+        """Hand one input to the pump at this moment; a bug in it ends the machine.
+
+        No key, signature or listen key gets further than here, whoever said it: what is recorded, committed, shown and
+        told comes from what the pump took.
+        """
         if self.ended or self.pump.failed is not None:
             return
         try:
-            self.pump.feed(source, self.clock.now_ns(), payload)
+            self.pump.feed(source, self.clock.now_ns(), self.mask.data(payload))
         except BaseException as error:
             self.fail(error)
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -297,6 +298,8 @@ def channels_of(config: Config, env: Mapping[str, str]) -> list[Channel]:
         import apprise
     except ModuleNotFoundError as error:
         raise ConfigError("[[alert]] needs a library: pip install 'streamhedge[alerts]'") from error
+    # Deliveries that fail are ours to tell; the library would name the address, which holds the channel's secret.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     kinds = {
         Level.INFO: apprise.NotifyType.INFO,
         Level.WARNING: apprise.NotifyType.WARNING,

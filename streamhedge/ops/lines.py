@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import orjson
 
 from streamhedge.domain.commands import Level, Note
+from streamhedge.settings.secrets import Mask
 
 COLOURS = {Level.WARNING: "\x1b[33m", Level.CRITICAL: "\x1b[1;31m"}
 PLAIN = "\x1b[0m"
@@ -56,6 +57,7 @@ class Lines:
         self._quiet = quiet
         self._verbose = verbose
         self._colour = colour and terminal and "NO_COLOR" not in os.environ
+        self.mask = Mask()
         self.dropped = 0
         self._untold = 0
         self._waiting: queue.Queue[str | None] = queue.Queue(maxsize=waiting_most)
@@ -80,7 +82,7 @@ class Lines:
         """Write one line; returns at once whatever the reader does."""
         if self._quiet and level is Level.INFO:
             return
-        line = self._line(code, subject, text, recv_ns, level, data or {})
+        line = self.mask.text(self._line(code, subject, text, recv_ns, level, data or {}))
         if self._untold:
             told = f"{self._untold} lines were dropped: the reader did not keep up"
             if self._put(self._line("dropped", "", told, recv_ns, Level.WARNING, {})):

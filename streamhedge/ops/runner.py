@@ -34,7 +34,7 @@ from streamhedge.ops.words import Words
 from streamhedge.settings.config import Config
 from streamhedge.settings.endpoints import Endpoints
 from streamhedge.settings.model import WebTable
-from streamhedge.settings.secrets import Secret, load_secret
+from streamhedge.settings.secrets import Mask, Secret, load_secret
 
 LIVE_WAIT_S = 20.0
 KEY_REMEDY = "Check the API key, its secret, its futures permission and its IP list; nothing was sent"
@@ -103,6 +103,8 @@ def _sim_arguments(plan: Plan) -> list[str]:
 
 
 async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tuple[Secret, Secret]) -> dict[str, Any]:
+    for key in keys:
+        lines.mask.take(key)
     stop = asyncio.Event()
     refused: list[Note] = []
     watch = Watch()
@@ -172,7 +174,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
             alerts.delivering(hedger.clock.now_ns),
             manager.informed(hedger),
             served(f"{hedger.venue}-{hedger.account}", Words(hedger, alerts).answer),
-            _page(plan, watch, say),
+            _page(plan, watch, lines.mask, say),
         ):
             truth = await _through(plan, hedger, endpoints, stop, say)
     if refused:
@@ -183,7 +185,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
 
 
 @contextlib.asynccontextmanager
-async def _page(plan: Plan, watch: Watch, say: Say) -> AsyncIterator[None]:
+async def _page(plan: Plan, watch: Watch, mask: Mask, say: Say) -> AsyncIterator[None]:
     """Serve the page, where it is wanted, and keep its samples, while the block runs."""
     if not plan.page:
         yield
@@ -193,7 +195,10 @@ async def _page(plan: Plan, watch: Watch, say: Say) -> AsyncIterator[None]:
     # An address that nobody asked for is no reason not to run: where it is taken, another is told.
     unasked = plan.port is None and plan.config.settings.web is None
     chosen = plan.port if plan.port is not None else int(port)
-    token = load_secret("web.token", table.token, plan.env).reveal() if table.token is not None else None
+    secret = load_secret("web.token", table.token, plan.env) if table.token is not None else None
+    if secret is not None:
+        mask.take(secret)
+    token = secret.reveal() if secret is not None else None
     async with page_served(watch, host=host, port=chosen, token=token, or_any=unasked) as address:
         say("page", f"{address}{'' if token else ' (read-only: [web] has no token)'}")
         sampling = asyncio.create_task(_sample(watch))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -15,6 +17,17 @@ from streamhedge.errors import ConfigError
 
 COMMAND_TIMEOUT_S = 10
 LONGEST = 16_384
+AWS_TIMEOUT_S = 5
+AWS_HINTS = {
+    "ResourceNotFoundException": "check name, region and account",
+    "AccessDeniedException": "allow secretsmanager:GetSecretValue on it to this role",
+    "DecryptionFailure": "allow kms:Decrypt with its key to this role",
+    "ExpiredTokenException": "the credentials of this host have expired",
+    "UnrecognizedClientException": "the credentials of this host are not valid",
+}
+SHORTEST = 8
+SIGNATURE = re.compile(rb"(signature\\*[\"']?\s*[=:]\s*\\*[\"']?)[A-Za-z0-9+/%=]{40,}")
+SIGNATURE_SHOWN = rb"\1" + "…".encode()
 SOURCES = ("env", "file", "credential", "command", "aws_sm")
 
 
@@ -49,7 +62,8 @@ def load_secret(name: str, source: Mapping[str, str], env: Mapping[str, str]) ->
 
     Args:
         name: What it is, for messages.
-        source: One of {"env": NAME}, {"file": PATH}, {"credential": NAME}, {"command": WORDS}.
+        source: One of {"env": NAME}, {"file": PATH}, {"credential": NAME}, {"command": WORDS},
+            {"aws_sm": ARN or NAME, with #FIELD where the secret is a JSON object}.
         env: The environment.
 
     Raises:
@@ -58,9 +72,10 @@ def load_secret(name: str, source: Mapping[str, str], env: Mapping[str, str]) ->
     if len(source) != 1:
         raise ConfigError(f"{name}: say exactly one of {', '.join(SOURCES)}; got {sorted(source)}")
     ((kind, where),) = source.items()
-    if kind == "aws_sm":
-        raise ConfigError(f"{name}: AWS Secrets Manager is not built in yet; use file, credential or command")
-    readers = {"env": _from_env, "file": _from_file, "credential": _from_credential, "command": _from_command}
+    readers = {
+        **{"env": _from_env, "file": _from_file, "credential": _from_credential, "command": _from_command},
+        "aws_sm": _from_aws,
+    }
     if kind not in readers:
         raise ConfigError(f"{name}: unknown source {kind!r}; use one of {', '.join(SOURCES)}")
     # No error is chained here: what a reader choked on may be the secret itself.
@@ -134,6 +149,45 @@ def _from_command(where: str, env: Mapping[str, str]) -> str:
     return _text(done.stdout[: LONGEST + 1], f"the command {words[0]}")
 
 
+def _from_aws(where: str, env: Mapping[str, str]) -> str:
+    """Read a secret of AWS Secrets Manager: kept in memory alone. Who may is the role's business, not a key's here."""
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ModuleNotFoundError:
+        raise _NotThereError("aws_sm needs a library: pip install 'streamhedge[aws]'") from None
+    name, _, field = where.partition("#")
+    region = name.split(":")[3] if name.startswith("arn:") and name.count(":") >= 6 else None
+    region = region or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
+    if not region:
+        raise _NotThereError(f"{name}: no region; name the secret by its ARN, or set AWS_REGION")
+    limits = Config(connect_timeout=AWS_TIMEOUT_S, read_timeout=AWS_TIMEOUT_S, retries={"total_max_attempts": 2})
+    try:
+        client = boto3.session.Session().client("secretsmanager", region_name=region, config=limits)
+        said = client.get_secret_value(SecretId=name)
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        hint = AWS_HINTS.get(code, "look the code up at AWS")
+        raise _NotThereError(f"AWS Secrets Manager ({region}) refuses {name}: {code}; {hint}") from None
+    except (BotoCoreError, ValueError) as error:
+        raise _NotThereError(
+            f"AWS Secrets Manager ({region}) did not deliver {name}: {type(error).__name__}; check role, region and network"
+        ) from None
+    text = said.get("SecretString")
+    if not isinstance(text, str):
+        raise _NotThereError(f"{name} is binary: store it as text")
+    if not field:
+        return text
+    try:
+        found = json.loads(text)[field]
+    except (ValueError, KeyError, TypeError):
+        raise _NotThereError(f"{name} is no JSON object with a field {field!r}") from None
+    if not isinstance(found, str):
+        raise _NotThereError(f"{name}: the field {field!r} is no text")
+    return found
+
+
 def _text(raw: bytes, what: str) -> str:
     if len(raw) > LONGEST:
         raise _NotThereError(f"{what} holds more than {LONGEST} bytes: that is no key")
@@ -143,10 +197,37 @@ def _text(raw: bytes, what: str) -> str:
         raise _NotThereError(f"{what} is no text: that is no key") from None
 
 
-def redact(text: str, secrets: tuple[Secret, ...]) -> str:
-    """Return the text with every occurrence of a secret masked."""
-    for secret in secrets:
-        value = secret.reveal()
-        if value:
-            text = text.replace(value, "…")
-    return text
+class Mask:
+    """Takes secrets out of whatever comes in or is about to be written: known values, and signatures by their form.
+
+    The masked type keeps us from showing a secret; this is for what others say: a venue that repeats a request in its
+    refusal, a library that names an address, an operator who pastes the wrong thing.
+    """
+
+    def __init__(self, *secrets: Secret) -> None:
+        self._pairs: list[tuple[bytes, bytes]] = []
+        for secret in secrets:
+            self.take(secret)
+
+    def take(self, secret: Secret) -> None:
+        """Mask a secret from now on; of one with several lines, each line that holds something."""
+        for line in secret.reveal().split():
+            if not line.startswith("-----"):
+                self.hide(line, "…")
+
+    def hide(self, value: str, name: str) -> None:
+        """Show a value by another name from now on; what is too short to be a secret stays."""
+        pair = (value.encode(), name.encode())
+        if len(value) >= SHORTEST and pair not in self._pairs:
+            self._pairs.append(pair)
+
+    def data(self, raw: bytes) -> bytes:
+        """Return bytes without what is masked."""
+        for value, name in self._pairs:
+            if value in raw:
+                raw = raw.replace(value, name)
+        return SIGNATURE.sub(SIGNATURE_SHOWN, raw) if b"signature" in raw else raw
+
+    def text(self, text: str) -> str:
+        """Return text without what is masked."""
+        return self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")

@@ -36,11 +36,14 @@ class Relay:
         self.arrived_ns: dict[str, int] = {}
         """When each order came by, wall time, by client order id."""
         self.endpoints: dict[str, str] = {}
+        self.heard: list[str] = []
+        """Every address and every message that came from the hedger, and every listen key that went back."""
         self._venue = venue
         self._session = session
 
     async def route(self, request: web.Request) -> web.StreamResponse:
         """Take one request from the hedger."""
+        self.heard.append(request.raw_path)
         if request.headers.get("upgrade", "").lower() == "websocket":
             return await self._socket(request)
         body = await request.read()
@@ -62,7 +65,10 @@ class Relay:
         try:
             async with self._session.request(request.method, address, data=body or None, headers=headers) as answer:
                 kept = {n: v for n, v in answer.headers.items() if n.lower().startswith(PASSED)}
-                return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+                said = await answer.read()
+                if request.path.endswith("/listenKey"):
+                    self.heard.append(said.decode())
+                return web.Response(status=answer.status, body=said, headers=kept)
         except aiohttp.ClientError:
             # The exchange cut the connection: so does its relay.
             if request.transport is not None:
@@ -84,6 +90,7 @@ class Relay:
             pump = asyncio.create_task(back())
             async for message in near:
                 if message.type is WSMsgType.TEXT:
+                    self.heard.append(message.data)
                     await far.send_str(message.data)
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
@@ -91,10 +98,10 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def relay(venue: Venue) -> AsyncIterator[Relay]:
+async def relay(venue: Venue, kind: type[Relay] = Relay) -> AsyncIterator[Relay]:
     """Serve a relay to the venue for the block."""
     async with aiohttp.ClientSession(trust_env=False) as session:
-        found = Relay(venue, session)
+        found = kind(venue, session)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", found.route)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)

@@ -22,7 +22,7 @@ from streamhedge.domain.order import OrderType, Side, TimeInForce
 from streamhedge.domain.values import ClientOrderId
 from streamhedge.live.hands import Hands
 from streamhedge.settings.endpoints import Endpoints
-from streamhedge.settings.secrets import Secret
+from streamhedge.settings.secrets import Mask, Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import Answer
 from streamhedge.wire.requests import RestRequest
@@ -188,6 +188,7 @@ class Rest(MachineDoor):
             api_key=Secret("k" * 32),
             signer=signer_of("s" * 32),
             clock=BootClock(),
+            mask=Mask(),
             fail=_raise,
         )
         async with asyncio.TaskGroup() as group:

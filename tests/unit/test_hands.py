@@ -32,7 +32,7 @@ from streamhedge.domain.order import OrderType, Side, TimeInForce
 from streamhedge.domain.values import ClientOrderId
 from streamhedge.live.hands import Hands
 from streamhedge.settings.endpoints import Endpoints
-from streamhedge.settings.secrets import Secret
+from streamhedge.settings.secrets import Mask, Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import BODY_MOST, RestClient
 from streamhedge.venue.sockets import closed_reason, open_socket
@@ -95,7 +95,7 @@ async def outbox(*, stream: str = "ws://127.0.0.1:9", **said: object) -> AsyncIt
     await site.start()
     assert site._server is not None and isinstance(site._server, asyncio.Server)
     base = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    signer = signer_of(SECRET)
+    signer, mask = signer_of(SECRET), Mask(Secret(KEY), Secret(SECRET))
     hands = Hands(
         symbols=[make.BTCUSDT],
         hedges=(make.hedge_params(**said),),
@@ -105,12 +105,14 @@ async def outbox(*, stream: str = "ws://127.0.0.1:9", **said: object) -> AsyncIt
         api_key=Secret(KEY),
         signer=signer,
         clock=BootClock(),
+        mask=mask,
         fail=_fail,
     )
     inputs: list[tuple[str, Any]] = []
     news = asyncio.Event()
 
     def feed(source: str, payload: bytes) -> None:
+        payload = mask.data(payload)  # as the machine does
         try:
             inputs.append((source, json.loads(payload)))
         except ValueError:

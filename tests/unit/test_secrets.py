@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import os
 import pickle
 import shlex
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from streamhedge.errors import ConfigError
-from streamhedge.settings.secrets import Secret, fingerprint, load_secret, redact
+from streamhedge.settings.secrets import Mask, Secret, fingerprint, load_secret
 
 CANARY = "c4n4ry-8f1e"
 
@@ -58,7 +61,6 @@ def test_a_private_key_of_several_lines_stays_whole(key_file: Path) -> None:
         ({}, "say exactly one of env, file, credential, command"),
         ({"env": "A", "file": "B"}, "say exactly one of"),
         ({"vault": "A"}, "unknown source 'vault'; use one of env"),
-        ({"aws_sm": "arn"}, "not built in yet"),
         ({"env": "KEY"}, "environment variable KEY is not set; export it"),
         ({"env": "EMPTY"}, "env EMPTY is empty"),
         ({"file": "/nowhere/key"}, "/nowhere/key: No such file"),
@@ -180,6 +182,88 @@ def test_a_fingerprint_names_a_key_without_showing_it() -> None:
 
 
 @pytest.mark.fault("X3")
-def test_what_is_redacted_is_gone_everywhere() -> None:
-    text = f"signature of {CANARY} with {CANARY}, key k-1"
-    assert redact(text, (Secret(CANARY), Secret("k-1"), Secret(""))) == "signature of … with …, key …"
+def test_what_is_masked_is_gone_everywhere() -> None:
+    mask = Mask(Secret(CANARY), Secret("short"), Secret(""))
+    mask.hide("listen-key-of-the-venue", "lk1")
+    text = f"{CANARY}, again {CANARY} by listen-key-of-the-venue, in short"
+    assert mask.text(text) == "…, again … by lk1, in short"
+    assert mask.data(b"\xff" + CANARY.encode()) == b"\xff" + "…".encode()
+    assert mask.text("half a pair \ud800") == "half a pair \ud800"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://venue/fapi/v1/order?a=1&signature={}",
+        '{{"params":{{"signature":"{}"}}}}',
+        "{{'signature': '{}'}}",
+        '{{\\"signature\\":\\"{}\\"}}',
+        "signature = {}",
+    ],
+)
+@pytest.mark.parametrize("form", ["ab01" * 16, "Zm9v" * 21 + "Zg==", "Zm9v%2B" * 12 + "%3D"])
+@pytest.mark.fault("X3")
+def test_a_signature_is_known_by_its_form(text: str, form: str) -> None:
+    said = Mask().text(text.format(form) + " and more")
+    assert form not in said and "…" in said and said.endswith(" and more")
+
+
+def test_a_private_key_is_masked_line_by_line() -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\nsecondline+of/it=\n-----END PRIVATE KEY-----"
+    said = Mask(Secret(pem)).text(pem.replace("\n", "\\n"))
+    assert "MC4CAQ" not in said and "secondline" not in said and "BEGIN" in said
+
+
+# ---------------------------------------------------------------- AWS Secrets Manager
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    moto = pytest.importorskip("moto", reason="moto is not installed")
+    import boto3
+
+    for name, value in (("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing")):
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with moto.mock_aws():
+        yield boto3.client("secretsmanager", region_name=REGION)
+
+
+def test_a_secret_of_aws_is_read_whole_or_by_field(vault: Any) -> None:
+    plain = vault.create_secret(Name="desk/secret", SecretString=f"{CANARY}\n")["ARN"]
+    both = vault.create_secret(Name="desk/both", SecretString=json.dumps({"api_secret": CANARY, "number": 7}))["ARN"]
+    assert load({"aws_sm": plain}).reveal() == CANARY, "the region is the ARN's"
+    assert load({"aws_sm": "desk/secret"}, AWS_REGION=REGION).reveal() == CANARY
+    assert load({"aws_sm": "desk/secret"}, AWS_DEFAULT_REGION=REGION).reveal() == CANARY
+    assert load({"aws_sm": f"{both}#api_secret"}).reveal() == CANARY
+    vault.create_secret(Name="desk/blob", SecretBinary=CANARY.encode())
+    for where, reason in (
+        ("desk/secret", "no region; name the secret by its ARN"),
+        (f"{both}#api_key", "no JSON object with a field 'api_key'"),
+        (f"{both}#number", "the field 'number' is no text"),
+        (f"{plain}#field", "no JSON object with a field 'field'"),
+        (
+            f"arn:aws:secretsmanager:{REGION}:1:secret:nowhere",
+            "ResourceNotFoundException; check name, region and account",
+        ),
+    ):
+        with pytest.raises(ConfigError, match="api_secret: ") as caught:
+            load({"aws_sm": where})
+        assert reason in str(caught.value)
+        assert CANARY not in "".join(traceback.format_exception(caught.value)) and caught.value.__suppress_context__
+    with pytest.raises(ConfigError, match="is binary"):
+        load({"aws_sm": "desk/blob"}, AWS_REGION=REGION)
+
+
+def test_aws_without_credentials_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("boto3", reason="boto3 is not installed")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(ConfigError, match=r"did not deliver desk/key: NoCredentialsError; check role"):
+        load({"aws_sm": "desk/key"}, AWS_REGION=REGION)

@@ -46,10 +46,12 @@ if TYPE_CHECKING:
 @click.option("--story/--no-story", default=None, help="Play the demo's trades and faults (default without -c).")
 def run(**said: Any) -> None:
     """Run the hedger in the foreground."""
+    from streamhedge.ops.hardening import masked_errors, no_dumps
     from streamhedge.ops.lines import Lines
     from streamhedge.ops.runner import Plan, startup_lines
     from streamhedge.ops.runner import run as run_plan
 
+    no_dumps()
     common = common_of(said)
     for name in ("tape", "speed", "seed"):
         if said[name] is not None:
@@ -78,8 +80,9 @@ def run(**said: Any) -> None:
     )
     lines = Lines(quiet=common.quiet, verbose=common.verbose, colour=common.colour)
     try:
-        startup_lines(plan, lines)
-        summary = uvloop.run(run_plan(plan, lines))
+        with masked_errors(lines):
+            startup_lines(plan, lines)
+            summary = uvloop.run(run_plan(plan, lines))
     finally:
         lines.close()
     if common.json:
