@@ -12,7 +12,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from streamhedge.domain.commands import Level, RequestSnapshot
-from streamhedge.domain.order import Order, OrderStatus, Purpose
+from streamhedge.domain.order import Order, OrderStatus, Purpose, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol
 from streamhedge.reactor.state import Block, Core, Exposure, SymbolMemory
 from streamhedge.rules.limits import moved_without_effect
@@ -147,14 +147,33 @@ def _judge_effect(core: Core, memory: SymbolMemory, exposure: Exposure) -> None:
             return
         after = core.state.book.quantity(memory.symbol) - exposure.foreign
         nearer = abs(order.target - after) < abs(order.target - exposure.base)
-        same_side = order.side.value == memory.fruitless_side
-        memory.fruitless_fills = 0 if nearer else memory.fruitless_fills + 1 if same_side else 1
-        memory.fruitless_side = order.side.value
-        if memory.fruitless_fills > core.policy.limits.repeated_same_side_fills:
-            block_ineffective(
-                core, memory, "R6", f"{memory.fruitless_fills} fills in a row did not bring the position nearer"
-            )
+        memory.unproven_fill = filled if nearer else ZERO
+        if not nearer and _is_fruitless_again(core, memory, order.side):
             return
+
+
+def _is_fruitless_again(core: Core, memory: SymbolMemory, side: Side) -> bool:
+    """Count a fill that led nowhere, and block when there were too many in a row on one side (R6)."""
+    memory.fruitless_fills = memory.fruitless_fills + 1 if side.value == memory.fruitless_side else 1
+    memory.fruitless_side = side.value
+    if memory.fruitless_fills <= core.policy.limits.repeated_same_side_fills:
+        return False
+    block_ineffective(core, memory, "R6", f"{memory.fruitless_fills} fills in a row did not bring the position nearer")
+    return True
+
+
+def prove_fill(memory: SymbolMemory) -> None:
+    """Take an audit that sees the position where our last fill left it: the fill did what it was for."""
+    if memory.unproven_fill != 0:
+        memory.unproven_fill = ZERO
+        memory.fruitless_fills = 0
+
+
+def undone(core: Core, memory: SymbolMemory, moved: Decimal) -> None:
+    """Take an audit that moves the position against our last fill, by all of it or more: it led nowhere (R6)."""
+    filled, memory.unproven_fill = memory.unproven_fill, ZERO
+    if moved * filled < 0 and abs(moved) >= abs(filled):
+        _is_fruitless_again(core, memory, Side.BUY if filled > 0 else Side.SELL)
 
 
 def block_ineffective(core: Core, memory: SymbolMemory, control: str, reason: str) -> None:
@@ -208,6 +227,12 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
     filled = expected - exposure.base - exposure.foreign
     moved = theirs - exposure.base - exposure.foreign
     memory.mismatches += 1
+    if ours and not doubtful and exposure.broken and moved * filled <= 0:
+        # What a lost event may excuse once, it does not excuse every time.
+        memory.unproven_fill = filled
+        undone(core, memory, -filled)
+        if memory.block is not None and memory.block.latched:
+            return
     once = moved * filled > 0 and memory.mismatches == 1
     if not ours or doubtful or exposure.broken or once:
         # Somebody else traded, an order we gave up executed, or events are missing: the venue is right. A position that

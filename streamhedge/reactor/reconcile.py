@@ -15,7 +15,7 @@ from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, Reques
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot, SnapshotPosition
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Asset, Symbol
 from streamhedge.reactor import gaps
-from streamhedge.reactor.exposure import confirms_fills, snapshot_against_exposure
+from streamhedge.reactor.exposure import confirms_fills, prove_fill, snapshot_against_exposure, undone
 from streamhedge.reactor.orders import close_absent
 from streamhedge.reactor.state import Block, Core, SymbolMemory
 from streamhedge.rules.view import BookStatus
@@ -47,6 +47,8 @@ def on_snapshot(core: Core, event: Snapshot) -> None:
         agrees_now = core.state.book.quantity(memory.symbol) == quantity
         if agrees_now and event.requested_ns >= memory.confirm_after_ns and _shows(core, memory, rows):
             memory.position_trusted = True
+            if memory.exposure is None:
+                prove_fill(memory)
             memory.confirm_after_ns = 0
             memory.shows_from_ms = 0
         snapshot_against_exposure(core, memory, requested_ns=event.requested_ns, theirs=quantity)
@@ -132,7 +134,7 @@ def _audit(core: Core, event: Snapshot) -> None:
             _note_adopted(core, symbol, ours, theirs, "our fills and the venue see")
             confirmed.append(key)
         elif _seen_for(core, name) >= wait_ns:
-            _count_adoption(core, symbol)
+            _count_adoption(core, symbol, theirs - ours)
             _note_adopted(core, symbol, ours, theirs, "several audits see")
             confirmed.append(key)
         else:
@@ -179,14 +181,15 @@ def audit_again(core: Core) -> None:
             return
 
 
-def _count_adoption(core: Core, symbol: Symbol) -> None:
+def _count_adoption(core: Core, symbol: Symbol, moved: Decimal) -> None:
     core.state.meter.adoptions += 1
     memory = core.state.memory.get(symbol)
     if memory is None:
         return
+    undone(core, memory, moved)
     horizon = core.now_ns - ADOPTIONS_WINDOW_NS
     memory.adoption_times_ns = [t for t in memory.adoption_times_ns if t > horizon] + [core.now_ns]
-    if len(memory.adoption_times_ns) > ADOPTIONS_MAX:
+    if len(memory.adoption_times_ns) > ADOPTIONS_MAX and memory.block is None:
         memory.block = Block(
             cause="audit",
             reason=f"{len(memory.adoption_times_ns)} audits in ten minutes had to correct the book",

@@ -85,6 +85,8 @@ class SymbolMemory:
     adoption_times_ns: list[int] = field(default_factory=list)
     fruitless_fills: int = 0
     fruitless_side: str = ""
+    unproven_fill: Decimal = ZERO
+    """What the last own fill moved the position by, signed, until an audit has seen it."""
     confirm_after_ns: int = 0
     raised_ns: int = 0
     shows_from_ms: int = 0

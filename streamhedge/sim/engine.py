@@ -259,7 +259,8 @@ class Engine:
         """Fill part of an order and say so in three events; ``venue`` marks a liquidation or deleveraging."""
         rate = D(0) if free else contract.maker_fee if maker else contract.taker_fee
         fee = eight(quantity * price * rate)
-        lie = not venue and self.faults.take("X1", now_ms) is not None
+        told = None if venue else self.faults.take("X1", now_ms)
+        lie = told is not None
         realised = D(0)
         if not lie:
             realised = self.account.fill(contract, order.sign * quantity, price, fee, now_ms)
@@ -275,8 +276,9 @@ class Engine:
         if not venue and self.faults.take("U9", now_ms) is None:
             self.emit(grammar.trade_lite(trade, contract))
         update = self.account_update("ORDER", now_ms, symbols=[order.symbol])
-        if lie:
+        if lie and told != "report":
             row = update["a"]["P"][0]
+            self.account.position(order.symbol).update_ms = now_ms
             row["pa"] = grammar.plain(D(row["pa"]) + order.sign * quantity)
         report = grammar.order_trade_update(
             order,
@@ -345,11 +347,18 @@ class Engine:
             if order.open and reaches(order, contract.levels(order.side, 1)[0][0]):
                 self.execute(order, contract, quantity=order.left, price=order.price, now_ms=now_ms, maker=True)
 
-    def external(self, symbol: str, signed: Decimal, now_ms: int) -> None:
-        """Trade as somebody else with the same account would: a MARKET order under a foreign client id."""
+    def external(
+        self, symbol: str, signed: Decimal, now_ms: int, *, price: Decimal | None = None, client_id: str | None = None
+    ) -> None:
+        """Trade as somebody else with the same account would, under a foreign client id unless one is said.
+
+        Without a price a MARKET order, with one a LIMIT order that rests until it is reached or cancelled.
+        """
         side = "BUY" if signed > 0 else "SELL"
         words = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": grammar.plain(abs(signed))}
-        self.place({**words, "newClientOrderId": f"web_{self._next_order}"}, now_ms)
+        if price is not None:
+            words |= {"type": "LIMIT", "timeInForce": "GTC", "price": grammar.plain(price)}
+        self.place({**words, "newClientOrderId": client_id or f"web_{self._next_order}"}, now_ms)
 
     # ------------------------------------------------------------ money
 

@@ -37,7 +37,7 @@ Grammar: ``ID=value[@seconds][*count]``; without @ it is armed at once, without 
 | M1 | any | no mark prices (switch: *0) |
 | M2 | x10, zero, negative, nan, basis | the next frame of marks is wrong by that; the contract itself is not |
 | M3 | seconds | maintenance: sockets close, open orders are cancelled, every call is -1016 for so long |
-| X1 | any | the exchange lies: it reports fills and does not move the position (for the verdict's own tests) |
+| X1 | any, report | the exchange lies: it reports fills and does not move the position; report: its order event alone does |
 """
 
 from __future__ import annotations

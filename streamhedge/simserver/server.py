@@ -298,8 +298,18 @@ def _fault(exchange: Exchange, said: Message) -> Message:
 
 
 def _external(exchange: Exchange, said: Message) -> Message:
-    """Trade as somebody else: {"symbol": "BTCUSDT", "quantity": "-1"}."""
-    exchange.engine.external(said.get("symbol", "BTCUSDT"), Decimal(said["quantity"]), exchange.now_ms)
+    """Trade as somebody else: {"symbol": "BTCUSDT", "quantity": "-1"}, with "price" one that rests; {"cancel": symbol}."""
+    if "cancel" in said:
+        exchange.engine.cancel_all(said["cancel"], exchange.now_ms)
+        return exchange.truth()
+    price = Decimal(said["price"]) if "price" in said else None
+    exchange.engine.external(
+        said.get("symbol", "BTCUSDT"),
+        Decimal(said["quantity"]),
+        exchange.now_ms,
+        price=price,
+        client_id=said.get("client_id"),
+    )
     return exchange.truth()
 
 

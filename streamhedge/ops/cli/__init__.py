@@ -17,6 +17,7 @@ from streamhedge.ops.cli.control import flatten, halt, kill, may_buy, reduce, re
 from streamhedge.ops.cli.options import example, shared
 from streamhedge.ops.cli.recordings import decode, explain, replay, report
 from streamhedge.ops.cli.run import run, sim
+from streamhedge.ops.cli.selftest import selftest
 from streamhedge.ops.cli.simulate import simulate
 from streamhedge.ops.cli.tables import book, funding, journal, ledger, orders
 from streamhedge.ops.exits import FAILURE, OK, exit_of
@@ -38,7 +39,7 @@ def cli(**said: Any) -> None:
 for _command in (
     *(run, sim, status, top, may_buy, trade, halt, reduce, resume, flatten, kill),
     *(book, orders, funding, journal, ledger, replay, explain, report, decode),
-    *(config, init, doctor, completion, simulate, alerts),
+    *(config, init, doctor, completion, simulate, alerts, selftest),
 ):
     cli.add_command(_command)
 
