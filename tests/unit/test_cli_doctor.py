@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from streamhedge.domain.values import exact
-from streamhedge.ops import doctor
-from streamhedge.ops.doctor import _budget, _margin, _slices, configuration_files, examine, floor, machine, read_keys
+from streamhedge.ops.doctor import examine, host
+from streamhedge.ops.doctor.account import channels, read_keys
+from streamhedge.ops.doctor.hedge import budget, isolated, margin, slices
+from streamhedge.ops.doctor.host import configuration_files, floor, machine, user
 from streamhedge.settings.config import load_config
 from tests.support import builders as make
 from tests.support.shared import REPOSITORY
@@ -35,8 +38,8 @@ DEMO = REPOSITORY / "streamhedge" / "settings" / "demo.toml"
 )
 @pytest.mark.fault("S9", "X9")
 def test_floors_of_libraries(name: str, installed: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "version", lambda asked: installed)
-    found = floor(name, doctor.FLOORS[name])
+    monkeypatch.setattr(host, "version", lambda asked: installed)
+    found = floor(name, host.FLOORS[name])
     assert found.verdict == verdict and found.found == installed and "pip install" in found.repair
 
 
@@ -64,8 +67,30 @@ def test_a_state_folder_that_is_not_ours_alone(tmp_path: Path) -> None:
 
 @pytest.mark.fault("P3")
 def test_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "DISK_LEAST", 1 << 60)
+    monkeypatch.setattr(host, "DISK_LEAST", 1 << 60)
     assert {check.name: check.verdict for check in machine(tmp_path)}["disk"] == "warn"
+
+
+@pytest.mark.parametrize(("venue", "verdict"), [("sim", "ok"), ("demo", "warn"), ("live", "fail")])
+def test_who_runs_it(venue: str, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config([DEMO], [f"venue={venue}"], {})
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert user(config).verdict == verdict and "user of its own" in user(config).repair
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert user(config).verdict == "ok"
+
+
+def test_alerts_and_token_are_tried_without_telling_anybody(tmp_path: Path) -> None:
+    pytest.importorskip("apprise", reason="the alerts' library is not installed: pip install 'streamhedge[alerts]'")
+    said = tmp_path / "more.toml"
+    said.write_text('[[alert]]\nurl = { env = "HOOK" }\n[web]\ntoken = { env = "TOKEN" }\n')
+    config = load_config([DEMO, said], ["venue=demo"], {})
+    good = channels(config, {"HOOK": "json://127.0.0.1:9/", "TOKEN": "correct horse"})
+    assert [(one.name, one.verdict) for one in good] == [("alerts", "ok"), ("page", "ok")]
+    bad = channels(config, {"HOOK": "nowhere", "TOKEN": "short"})
+    assert [(one.name, one.verdict) for one in bad] == [("alerts", "fail"), ("page", "fail")]
+    assert not any("nowhere" in str(one.fields()) or "short'" in str(one.fields()) for one in bad)
+    assert [one.verdict for one in channels(load_config([DEMO], ["venue=demo"], {}), {})] == ["warn"]
 
 
 def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:
@@ -73,8 +98,8 @@ def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:
     said.write_text('[keys]\napi_key = { env = "K" }\napi_secret = { env = "S" }\naccount = "somebody else"\n')
     config = load_config([DEMO, said], ["venue=demo"], {})
     keys, checks = read_keys(config, {"K": "the-key", "S": "the-secret"})
-    assert keys is not None and [check.verdict for check in checks] == ["ok", "fail"]
-    assert "somebody else" in checks[1].found
+    assert keys is not None and [check.verdict for check in checks] == ["ok", "fail", "ok"]
+    assert "somebody else" in checks[1].found and "withdrawals and transfers off" in checks[2].found
     assert not any("the-key" in str(check.fields()) or "the-secret" in str(check.fields()) for check in checks)
     none, missing = read_keys(config, {})
     assert none is None and missing[0].verdict == "fail"
@@ -101,23 +126,28 @@ def test_margin_budget_by_the_specifications_shares() -> None:
         for row in make.brackets()[:1]
     )
     with exact():
-        found = _budget("BTCUSDT", make.policy(), D(10), D(10_000), brackets)
+        found = budget("BTCUSDT", make.policy(), D(10), D(10_000), brackets)
     shares = {rally: round(D(wallet) / 1_000) for rally, wallet in found.data["wallets"].items()}
     assert shares == {"0.10": 38, "0.20": 51, "0.30": 64, "0.50": 89, "1.00": 152}
 
 
 def test_margin_against_the_ladder() -> None:
     with exact():
-        good = _margin("BTCUSDT", make.policy(), D(10), D("67121.4"), D(400_000), make.brackets())
-        thin = _margin("BTCUSDT", make.policy(), D(10), D("67121.4"), D(200_000), make.brackets())
+        good = margin("BTCUSDT", make.policy(), D(10), D("67121.4"), D(400_000), make.brackets())
+        thin = margin("BTCUSDT", make.policy(), D(10), D("67121.4"), D(200_000), make.brackets())
     assert good.verdict == "ok"
     assert thin.verdict == "warn" and "post " in thin.repair and "effective leverage 3.36" in thin.found
+
+
+def test_isolated_margin_is_warned_of() -> None:
+    found = isolated("BTCUSDT")
+    assert found.verdict == "warn" and 'margin = "cross"' in found.repair
 
 
 def test_a_hedge_that_takes_too_many_orders() -> None:
     """HEDGING §2: 10 000 BTC in 250 000 USD slices are 2 685 orders, 45 minutes at 60 a minute."""
     policy = make.policy(limits=make.limits(max_order_notional=D(250_000), max_orders_per_minute=60))
     with exact():
-        found = _slices(policy.hedges[0], policy, 10_000 * D("67121.4"))
-        small = _slices(policy.hedges[0], policy, 10 * D("67121.4"))
+        found = slices(policy.hedges[0], policy, 10_000 * D("67121.4"))
+        small = slices(policy.hedges[0], policy, 10 * D("67121.4"))
     assert found.verdict == "warn" and "2685 order(s)" in found.found and small.verdict == "ok"

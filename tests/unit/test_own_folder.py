@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamhedge.ops.doctor import machine
+from streamhedge.ops.doctor.host import machine
 from streamhedge.store.journal import own_folder
 from streamhedge.store.ledger import Ledger
 
