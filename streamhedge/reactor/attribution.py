@@ -62,10 +62,9 @@ def _on_mark(core: Core, event: MarkPriceUpdate) -> None:
 
 def _on_report(core: Core, event: ExecutionReport) -> None:
     state = core.state
-    known = f"{event.symbol}:{event.trade_id}" in state.seen_trades
     if (
         event.last_quantity <= 0
-        or known
+        or core.knows_trade(event)
         or not _ours(core, event.symbol)
         or event.position_side is not PositionSide.BOTH
     ):

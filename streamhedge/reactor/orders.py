@@ -447,10 +447,9 @@ def _moved_beyond_known(core: Core, order: Order) -> bool:
 def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
     """Apply a report to our order, or count it as a foreign fill; return our order."""
     if event.trade_id:
-        key = f"{event.symbol}:{event.trade_id}"
-        if key in core.state.seen_trades:
+        if core.knows_trade(event):
             return core.state.orders.get(event.client_order_id)
-        core.state.seen_trades[key] = event.transaction_time_ms
+        core.state.seen_trades[f"{event.symbol}:{event.trade_id}"] = event.transaction_time_ms
         if len(core.state.seen_trades) > 4 * RECENT_ORDERS:
             core.state.seen_trades.pop(next(iter(core.state.seen_trades)))
     order = core.state.orders.get(event.client_order_id)

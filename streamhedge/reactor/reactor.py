@@ -223,7 +223,7 @@ def _on_account_update(core: Core, event: AccountUpdate) -> None:
 
 
 def _on_report(core: Core, event: ExecutionReport) -> None:
-    new_trade = event.last_quantity > 0 and f"{event.symbol}:{event.trade_id}" not in core.state.seen_trades
+    new_trade = event.last_quantity > 0 and not core.knows_trade(event)
     if event.owner is Owner.OURS and event.client_order_id not in core.state.orders:
         _second_writer(core, event)
     order = on_execution_report(core, event)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from streamhedge.domain.attribution import Attribution
 from streamhedge.domain.book import PositionBook, empty_book
 from streamhedge.domain.commands import Command, Level, Note, Persist
-from streamhedge.domain.events import AccountUpdate, BalanceRow, BudgetChanged
+from streamhedge.domain.events import AccountUpdate, BalanceRow, BudgetChanged, ExecutionReport
 from streamhedge.domain.order import Order
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, state
 from streamhedge.rules.params import HedgeParams, Policy
@@ -332,6 +332,13 @@ class Core:
             if hedge.symbol == symbol:
                 return hedge
         return None
+
+    def knows_trade(self, event: ExecutionReport) -> bool:
+        """Return whether a fill was told before: lately, or ever of an order of ours that is still remembered."""
+        if f"{event.symbol}:{event.trade_id}" in self.state.seen_trades:
+            return True
+        order = self.state.orders.get(event.client_order_id)
+        return order is not None and event.trade_id in (order.trade_ids or ())
 
     def memory_of(self, symbol: Symbol) -> SymbolMemory:
         """Return the memory of a symbol, made on first use."""

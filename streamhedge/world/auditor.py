@@ -670,9 +670,7 @@ class Auditor:
 
     def _is_absent(self, meant: Meant) -> bool:
         """Tell whether the whole absence rule holds: two answers a second apart and a snapshot, all from after Tq."""
-        # The product counts from its decision, which the send follows within 200 ms (14): of the three seconds that the
-        # wait exceeds the venue's window by, 2.8 are left.
-        from_ns = meant.decided_ns + self.quarantine_ns
+        from_ns = (meant.sent_ns or meant.decided_ns) + self.quarantine_ns
         counted = [at_ns for at_ns in meant.absences if at_ns >= from_ns]
         apart = bool(counted) and counted[-1] - counted[0] >= S
         return apart and self._snapshot_asked_ns >= from_ns

@@ -292,6 +292,21 @@ def test_a_trade_number_is_remembered_long_enough_and_not_for_ever() -> None:
     assert f"XRPUSDT:{most + 49}" in desk.state.seen_trades and "XRPUSDT:1" not in desk.state.seen_trades
 
 
+@pytest.mark.fault("U6")
+def test_an_order_remembers_its_own_trades_however_many_others_came_since() -> None:
+    desk = raising()
+    order = desk.order
+    told = make.execution_report(order, last="1", cumulative="1", trade_id=7)
+    desk.take(told)
+    paid = order.filled_quote
+    assert paid == told.last_quantity * told.last_price
+    for number in range(1_000, 1_000 + 4 * RECENT_ORDERS):
+        desk.take(replace(make.foreign_fill(Side.BUY, "0.001", trade_id=number), symbol=make.Symbol("XRPUSDT")))
+    turnover = desk.state.meter.turnover
+    desk.take(told)
+    assert (order.filled_quote, order.trade_ids, desk.state.meter.turnover) == (paid, [7], turnover)
+
+
 def test_an_order_still_planned_is_not_asked_about() -> None:
     desk = raising()
     reaction = desk.take(Tick(), after_ms=900)

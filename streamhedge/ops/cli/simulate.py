@@ -77,13 +77,13 @@ def simulate(**said: Any) -> None:
 
 @contextlib.contextmanager
 def _played(plays: list[Callable[[], Case]], jobs: int) -> Iterator[Iterator[Outcome]]:
-    """Yield what became of the cases, in their order, played by so many processes at once."""
+    """Yield what became of each case as soon as it is known, played by so many processes at once."""
     if jobs == 1:
         yield map(_play, plays)
         return
     # A fork shares what is loaded, and plays the very same code as this process would.
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield pool.imap(_play, plays)
+        yield pool.imap_unordered(_play, plays)
 
 
 def _play(play: Callable[[], Case]) -> Outcome:
