@@ -110,7 +110,29 @@ def funding_status(core: Core) -> dict[str, Any]:
         view = core.state.book.funding_view(hedge.symbol)
         if view is not None:
             rows[hedge.symbol] = to_plain(view)
-    return {"symbols": rows, "realised_usd": _text(core.state.meter.funding)}
+    return {
+        "symbols": rows,
+        "realised_usd": _text(core.state.meter.funding),
+        "policy": {hedge.symbol: _ratio_status(core, hedge) for hedge in core.policy.hedges}
+        if core.policy.funding
+        else {},
+    }
+
+
+def _ratio_status(core: Core, hedge: HedgeParams) -> dict[str, str] | None:
+    """Return the funding-aware ratio in force against the fixed one, quote units; None before the first look."""
+    found = core.memory_of(hedge.symbol).funding
+    if found is None:
+        return None
+    return {
+        "ratio": _text(found.ratio),
+        "fixed_ratio": _text(hedge.ratio),
+        "reason": found.reason,
+        "funding_saved": _text(round(found.saved, 8)),
+        "fees_paid": _text(round(found.fees, 8)),
+        "opened_pnl": _text(round(found.opened_pnl, 8)),
+        "net_against_fixed": _text(round(found.saved - found.fees + found.opened_pnl, 8)),
+    }
 
 
 def allocation_status(core: Core) -> dict[str, Any] | None:
@@ -213,6 +235,7 @@ def core_summary(core: Core, now_ns: int) -> dict[str, Any]:
         "max_naked_usd": _cents(meter.max_naked_usd),
         "naked_usd_seconds": {cause: _cents(value) for cause, value in meter.naked_usd_seconds.items()},
         "funding_usd": _text(meter.funding),
+        "funding_policy": funding_status(core)["policy"],
         "fees_usd": _text(meter.fees),
         "attribution": attribution_status(core),
         "quarantined": meter.quarantined,

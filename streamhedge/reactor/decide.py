@@ -11,6 +11,7 @@ from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, floor_step
 from streamhedge.reactor.controls import held_back, is_first_of_ramp
 from streamhedge.reactor.exposure import pending_interval
+from streamhedge.reactor.funding import decide_ratio, in_force
 from streamhedge.reactor.orders import register
 from streamhedge.reactor.state import Core, SymbolMemory, symbol_state, trading_state
 from streamhedge.rules.flatten import flatten_draft
@@ -49,7 +50,7 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
     isolated = book.is_isolated(hedge.symbol)
     peers, unknown = _peers(core, hedge, instrument.margin_asset)
     return HedgeView(
-        params=hedge,
+        params=in_force(core, hedge),
         ladder=core.policy.ladder,
         limits=core.policy.limits,
         instrument=instrument,
@@ -139,7 +140,7 @@ def _peers(core: Core, hedge: HedgeParams, margin_asset: Asset) -> tuple[tuple[P
     for other in _sharing(core, hedge, margin_asset):
         memory = core.memory_of(other.symbol)
         wanted = policy_short(
-            params=other,
+            params=in_force(core, other),
             max_short_ratio=core.policy.limits.max_short_ratio,
             float_quantity=core.state.floats.get(other.asset, ZERO),
         )
@@ -160,7 +161,7 @@ def _peers(core: Core, hedge: HedgeParams, margin_asset: Asset) -> tuple[tuple[P
 
 
 def run_rules(core: Core) -> None:
-    """Let every hedge decide, liquidation first."""
+    """Let every hedge decide: liquidation first, then the ratio, then the hedge."""
     if not core.state.setup_done:
         return
     for hedge in core.policy.hedges:
@@ -178,6 +179,8 @@ def run_rules(core: Core) -> None:
             refused = _cut(core, memory, view, ladder)
             if ladder.draft is not None:
                 view = view_of(core, hedge) or view
+        if decide_ratio(core, hedge, view):
+            view = view_of(core, hedge) or view
         verdict = decide_hedge(view)
         if verdict.draft is not None and not _hedge_silent(memory):
             no = _submit(core, view, verdict.draft)

@@ -49,7 +49,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, utc_text
-from streamhedge.reactor import attribution, gaps, meter
+from streamhedge.reactor import attribution, funding, gaps, meter
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
 from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, watch_errors
 from streamhedge.reactor.decide import run_rules
@@ -181,6 +181,7 @@ def _alarm_while_halted(core: Core) -> None:
 def _on_mark(core: Core, event: MarkPriceUpdate) -> None:
     first = event.symbol not in core.state.book.marks
     meter.price_moved(core, event)
+    funding.price_moved(core, event)
     core.state.book.apply_mark(event, core.now_ns)
     hedge = core.hedge_of(event.symbol)
     if first and hedge is not None and core.state.setup_done:

@@ -56,6 +56,23 @@ class Exposure:
 
 
 @state
+class FundingMemory:
+    """The funding-aware ratio in force and its counterfactual against the fixed ratio; quote units, + is a gain.
+
+    ``saved`` is what the short not held would have paid, ``fees`` what the trades of its changes cost by fee and spread,
+    ``opened_pnl`` what the exposure opened made.
+    """
+
+    ratio: Decimal
+    looked_ns: int = 0
+    settles_ms: int = 0
+    reason: str = ""
+    saved: Decimal = ZERO
+    fees: Decimal = ZERO
+    opened_pnl: Decimal = ZERO
+
+
+@state
 class SymbolMemory:
     """What the rules must remember of one hedged symbol between inputs."""
 
@@ -111,6 +128,7 @@ class SymbolMemory:
     distance: Decimal | None = None
     joint_distance: Decimal | None = None
     position_trusted: bool = False
+    funding: FundingMemory | None = None
 
 
 @state

@@ -14,7 +14,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from streamhedge.domain.funding import DAYS_PER_YEAR, HOUR_MS
-from streamhedge.domain.values import CONTEXT, ZERO, divide, floor_step, record
+from streamhedge.domain.values import CONTEXT, ZERO, ceil_step, divide, record
 from streamhedge.errors import ConfigError
 from streamhedge.rules.params import FundingParams, HedgeParams
 
@@ -84,7 +84,7 @@ def funding_ratio(
         return FundingVerdict(hedge.ratio, saved, costs, settlements, said)
     if opened > max_naked:
         ratio = hedge.ratio - divide(max_naked, float_quantity * mark_price)
-        ratio = max(params.ratio_min, floor_step(ratio, Decimal("0.0001")))
+        ratio = max(params.ratio_min, ceil_step(ratio, Decimal("0.0001")))
         return FundingVerdict(ratio, saved, costs, settlements, f"{said}; open exposure is held to {max_naked:f}")
     return FundingVerdict(params.ratio_min, saved, costs, settlements, said)
 

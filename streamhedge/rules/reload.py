@@ -54,6 +54,8 @@ def reload_of(now: Policy, new: Policy, *, uid: int) -> Reload:
     limits = _limits(now.limits, new.limits, applied, refused)
     if now.ladder != new.ladder:
         refused.append("[ladder]: changing it needs a restart")
+    if now.funding != new.funding:
+        refused.append("[funding_policy]: changing it needs a restart")
     event = ConfigReloaded(bands=bands, naked_alert_after_ms=alarms, limits=limits, uid=uid)
     return Reload(event, tuple(applied), tuple(refused))
 

@@ -23,8 +23,17 @@ from pydantic import ValidationError
 from streamhedge.domain.values import ONE, Asset, Symbol, divide, plain_text, record
 from streamhedge.errors import ConfigError
 from streamhedge.rules.allocation import check_allocation
+from streamhedge.rules.funding import check_funding
 from streamhedge.rules.liquidation import check_ladder
-from streamhedge.rules.params import AllocationParams, CloseAction, HedgeParams, LadderParams, Limits, Policy
+from streamhedge.rules.params import (
+    AllocationParams,
+    CloseAction,
+    FundingParams,
+    HedgeParams,
+    LadderParams,
+    Limits,
+    Policy,
+)
 from streamhedge.settings.endpoints import Endpoints, checked
 from streamhedge.settings.model import HedgeTable, Settings
 from streamhedge.settings.places import Places, Source, explained
@@ -143,6 +152,11 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
             check_allocation(policy.allocation)
         except ConfigError as error:
             found.append(("allocation", str(error)))
+    if policy.funding is not None:
+        try:
+            check_funding(policy.funding, policy.hedges)
+        except ConfigError as error:
+            found.append(("funding_policy", str(error)))
     for index, row in enumerate(settings.hedge):
         for earlier in settings.hedge[:index]:
             for name in ("asset", "symbol"):
@@ -347,6 +361,20 @@ def _policy(settings: Settings) -> Policy:
             for row in settings.manual
         ),
         allocation=_allocation(settings),
+        funding=_funding(settings),
+    )
+
+
+def _funding(settings: Settings) -> FundingParams | None:
+    table = settings.funding_policy
+    if table is None:
+        return None
+    return FundingParams(
+        ratio_min=table.ratio_min,
+        horizon_ms=table.horizon,
+        risk_lambda=table.risk_lambda,
+        volatility=table.volatility,
+        half_spread=table.half_spread,
     )
 
 

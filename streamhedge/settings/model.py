@@ -26,7 +26,6 @@ from streamhedge.settings.units import amount, fraction, milliseconds, split_uni
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 NOT_BUILT_YET = {
     "backstop": "no stop order is placed by this version",
-    "funding_policy": "the hedge ratio is fixed in this version",
     "usd_per_quote": "one quote unit counts as one USD in this version",
 }
 """What SURFACE names and this version does not do: accepting it would promise it."""
@@ -195,6 +194,16 @@ class AllocationTable(Part):
         return split_unit(value)[0]
 
 
+class FundingPolicyTable(Part):
+    """``[funding_policy]``: hedge less while funding costs more than trading and risk; every figure must be said."""
+
+    ratio_min: Fraction = Field(ge=0, le=1)
+    horizon: Milliseconds = Field(gt=0)
+    risk_lambda: Decimal = Field(ge=0)
+    volatility: Fraction = Field(ge=0)
+    half_spread: Fraction = Field(ge=0)
+
+
 class RecordTable(Part):
     """``[record]``."""
 
@@ -239,6 +248,7 @@ class Settings(Part):
     keys: KeysTable | None = None
     manual: list[ManualTable] = []
     allocation: AllocationTable | None = None
+    funding_policy: FundingPolicyTable | None = None
     alert: list[AlertTable] = []
     web: WebTable | None = None
     record: RecordTable | None = None

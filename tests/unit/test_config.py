@@ -406,7 +406,6 @@ def test_an_urgent_collar_is_not_narrower(tmp_path: Path) -> None:
     "table",
     [
         "[backstop]\nenabled = true",
-        "[funding_policy]\nratio_min = 0.5",
         "usd_per_quote = 1",
     ],
 )
