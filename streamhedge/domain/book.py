@@ -33,6 +33,8 @@ class HeldPosition:
 
     ``applied`` are the updates taken at that version: fills of one match share their time to the millisecond, and a
     second connection repeats them all, so that the first of them, come again, must not undo the last.
+    ``liquidation_drift`` is how far the venue's liquidation price was from ours in the last snapshot, a fraction;
+    ``drift_told`` while that is an alarm.
     """
 
     symbol: Symbol
@@ -49,6 +51,8 @@ class HeldPosition:
     venue_liquidation_price: Decimal | None = None
     adl: int = 0
     applied: list[AccountUpdate] = field(default_factory=list)
+    liquidation_drift: Decimal | None = None
+    drift_told: bool = False
 
 
 @state
@@ -76,6 +80,26 @@ class Mark:
     recv_ns: int
     funding_interval_ms: int = 8 * HOUR_MS
     suspicious_since_ns: int | None = None
+    polled_ns: int = 0
+    """When the price last came from a position row, because the stream was mute; never makes raising possible."""
+
+    def apply_polled(self, price: Decimal, now_ns: int) -> None:
+        """Take the mark of a position row; one that jumps waits for the next row as it would on the stream."""
+        self.doubt(price, apart=False, now_ns=now_ns)
+        self.mark_price = price
+        self.polled_ns = now_ns
+
+    def doubt(self, price: Decimal, *, apart: bool, now_ns: int) -> None:
+        """Mark a price that jumped, or stands apart from its index, as one that waits for a frame that agrees."""
+        jumped = abs(price - self.mark_price) >= self.mark_price * OUTLIER_JUMP
+        since = self.suspicious_since_ns
+        # The frame that agrees with a suspicious one confirms it, and 2 s without agreement end the wait anyway:
+        # liquidation follows the mark, however odd.
+        settled = since is not None and (not jumped or now_ns - since >= OUTLIER_WAIT_NS)
+        if (jumped or apart) and not settled:
+            self.suspicious_since_ns = now_ns if since is None else since
+        else:
+            self.suspicious_since_ns = None
 
     def is_suspicious(self, now_ns: int) -> bool:
         """Return whether the mark still waits for the frame that confirms it; 2 s are the longest wait."""
@@ -182,15 +206,7 @@ class PositionBook:
             return True
         if event.event_time_ms < held.event_time_ms and now_ns - held.recv_ns < MARK_REPEATS_NS:
             return False
-        jumped = abs(event.mark_price - held.mark_price) >= held.mark_price * OUTLIER_JUMP
-        since = held.suspicious_since_ns
-        # The frame that agrees with a suspicious one confirms it, and 2 s without agreement end the wait anyway:
-        # liquidation follows the mark, however odd.
-        settled = since is not None and (not jumped or now_ns - since >= OUTLIER_WAIT_NS)
-        if (jumped or apart) and not settled:
-            held.suspicious_since_ns = now_ns if since is None else since
-        else:
-            held.suspicious_since_ns = None
+        held.doubt(event.mark_price, apart=apart, now_ns=now_ns)
         held.funding_interval_ms = infer_interval_ms(
             known_ms=held.funding_interval_ms,
             previous_ms=held.next_funding_time_ms,

@@ -36,6 +36,9 @@ ENDS: dict[str, tuple[str, ...]] = {
     "unblocked": ("blocked", "gate"),
     "settled": ("in_doubt",),
     "ladder_helps": ("ladder_helpless",),
+    "mark_back": ("mark_mute",),
+    "liquidation_agrees": ("liquidation_drift",),
+    "adl_quantile_low": ("adl_quantile",),
 }
 """A note of this code ends the incidents of those codes on its symbol."""
 Send = Callable[[str, str, Level], bool]

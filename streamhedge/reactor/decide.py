@@ -9,6 +9,7 @@ from streamhedge.domain.commands import Level, PlaceOrder
 from streamhedge.domain.events import PositionSide
 from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, floor_step
+from streamhedge.reactor import margin
 from streamhedge.reactor.controls import held_back, is_first_of_ramp
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.funding import decide_ratio, in_force
@@ -92,6 +93,9 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         ramp_until_ns=core.state.ramp_until_ns,
         ramp_first=is_first_of_ramp(core, memory),
         raised_ns=memory.raised_ns,
+        polled_age_ms=(core.now_ns - mark.polled_ns) // NS_PER_MS if mark.polled_ns > mark.recv_ns else None,
+        missing=memory.missing,
+        stepped_up=margin.is_stepped_up(core, memory),
     )
 
 

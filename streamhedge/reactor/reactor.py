@@ -49,7 +49,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, utc_text
-from streamhedge.reactor import attribution, funding, gaps, meter
+from streamhedge.reactor import attribution, funding, gaps, margin, meter
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
 from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, watch_errors
 from streamhedge.reactor.decide import run_rules
@@ -155,6 +155,7 @@ def _housekeeping(core: Core) -> None:
         if memory.reduce_only_until_ns is not None and core.now_ns >= memory.reduce_only_until_ns:
             memory.reduce_only = ""
             memory.reduce_only_until_ns = None
+    margin.watch(core)
     _alarm_while_halted(core)
 
 
@@ -193,12 +194,10 @@ def _on_tick(core: Core, event: Tick) -> None:
 
 
 def _on_contract_info(core: Core, event: ContractInfo) -> None:
+    margin.on_brackets(core, event)
     if event.symbol not in core.state.memory:
         return
     instrument = core.state.book.instruments.get(event.symbol)
-    if event.brackets is not None:
-        core.commands.append(RequestSetup(reason=f"margin brackets of {event.symbol} changed"))
-        core.note("brackets", Level.WARNING, event.symbol, "margin brackets changed; reading the account's own again")
     hedge = core.hedge_of(event.symbol)
     if instrument is not None and hedge is not None:
         core.state.book.instruments[event.symbol] = replace(instrument, status=event.status)
@@ -332,12 +331,6 @@ def _venue_close(core: Core, memory: SymbolMemory, event: ExecutionReport) -> No
         f"{event.owner.value}: the venue did {event.side.value} {event.last_quantity} at {event.last_price}; {after}",
         owner=event.owner.value,
     )
-
-
-def _on_margin_call(core: Core, event: MarginCall) -> None:
-    names = ", ".join(row.symbol for row in event.positions)
-    core.commands.append(RequestSnapshot(reason="margin call", audit=True))
-    core.note("margin_call", Level.CRITICAL, None, f"MARGIN_CALL for {names}; asking for a snapshot")
 
 
 def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
@@ -649,7 +642,7 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     ContractInfo: _on_contract_info,
     AccountUpdate: _on_account_update,
     ExecutionReport: _on_report,
-    MarginCall: _on_margin_call,
+    MarginCall: margin.on_margin_call,
     AccountConfigUpdate: _on_config_update,
     Snapshot: on_snapshot,
     OpenOrders: on_open_orders,

@@ -14,7 +14,7 @@ from streamhedge.domain.book import BookKey
 from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, RequestSnapshot
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot, SnapshotPosition
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Asset, Symbol
-from streamhedge.reactor import gaps
+from streamhedge.reactor import gaps, margin
 from streamhedge.reactor.exposure import confirms_fills, prove_fill, snapshot_against_exposure, undone
 from streamhedge.reactor.orders import close_absent
 from streamhedge.reactor.state import Block, Core, SymbolMemory
@@ -39,6 +39,7 @@ def on_snapshot(core: Core, event: Snapshot) -> None:
     else:
         _adopt(core, event)
     gaps.changed_from(core, before)
+    margin.on_rows(core, event)
     rows = {row.symbol: row for row in event.positions if row.position_side is PositionSide.BOTH}
     theirs = {symbol: row.quantity for symbol, row in rows.items()}
     for memory in core.state.memory.values():

@@ -74,7 +74,11 @@ class FundingMemory:
 
 @state
 class SymbolMemory:
-    """What the rules must remember of one hedged symbol between inputs."""
+    """What the rules must remember of one hedged symbol between inputs.
+
+    ``call_ns`` is the last margin call, ``call_waits_ns`` since when one has no answer; ``missing`` is how much less margin
+    the venue sees than we do while one stands, quote units.
+    """
 
     symbol: Symbol
     exposure: Exposure | None = None
@@ -117,6 +121,13 @@ class SymbolMemory:
     cause: str = ""
     ladder_step: LadderStep = LadderStep.CLEAR
     ladder_helpless: bool = False
+    ladder_off_ns: int = 0
+    call_ns: int = 0
+    call_waits_ns: int = 0
+    call_asked_ns: int = 0
+    missing: Decimal = ZERO
+    mark_mute: bool = False
+    queue_told: bool = False
     blocked: Blocked | None = None
     policy_short: Decimal = ZERO
     target: Decimal = ZERO
@@ -282,6 +293,7 @@ class State:
     ramp_until_ns: int = 0
     maintained: bool = False
     """True from a refusal for maintenance until the book is LIVE again."""
+    polled_ns: int = 0
 
 
 def trading_state(memory: State) -> TradingState:

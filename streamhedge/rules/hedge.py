@@ -67,7 +67,7 @@ def tolerated_usd(params: HedgeParams, *, step_size: Decimal, mark_price: Decima
 
 def free_margin(view: HedgeView) -> Decimal:
     """Return C: the wallet behind the position plus all PnL, minus the maintenance of the others, quote units."""
-    free = view.wallet + view.position * (view.mark_price - view.entry_price)
+    free = view.wallet - view.missing + view.position * (view.mark_price - view.entry_price)
     for leg in view.others:
         free += leg.quantity * (leg.mark_price - leg.entry_price)
         free -= held_maintenance(leg)
@@ -188,7 +188,7 @@ def share_of_margin(view: HedgeView, *, capped: Decimal) -> Decimal | None:
         return None
     distance = floor_distance_of(view)
     steered = [peer.symbol for peer in view.peers]
-    balance = view.wallet + view.position * (view.mark_price - view.entry_price)
+    balance = view.wallet - view.missing + view.position * (view.mark_price - view.entry_price)
     for leg in view.others:
         balance += leg.quantity * (leg.mark_price - leg.entry_price)
         if leg.quantity > 0:
@@ -324,7 +324,7 @@ def _may_reduce(view: HedgeView) -> str:
         return "blocked"
     if not view.position_trusted or view.book_status not in (BookStatus.LIVE, BookStatus.SUSPECT):
         return "stale"
-    if view.mark_age_ms > REDUCE_MARK_AGE_MS:
+    if view.reducing_mark_age_ms > REDUCE_MARK_AGE_MS:
         return "stale"
     if view.mark_suspicious:
         return "price"

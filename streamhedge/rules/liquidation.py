@@ -62,6 +62,8 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
     own, joint = _readings(view, free=free, held=held)
     reading = min(own, joint)
     step = _step(view, reading, held)
+    if view.stepped_up:
+        step = list(LadderStep)[min(list(LadderStep).index(step) + 1, list(LadderStep).index(LadderStep.CLOSE))]
     price = view.mark_price * (ONE + own)
     if step in (LadderStep.CLEAR, LadderStep.WARN):
         return LadderVerdict(
@@ -154,7 +156,7 @@ def _may_cut(view: HedgeView, *, own_fired: bool) -> str:
         return "halted"
     if view.book_status is BookStatus.COLD or not view.position_trusted:
         return "stale"
-    if view.mark_age_ms > MARK_AGE_MS:
+    if view.reducing_mark_age_ms > MARK_AGE_MS:
         return "stale"
     if view.mark_suspicious:
         return "price"

@@ -109,6 +109,9 @@ class HedgeView:
         ramp_until_ns: Until then raising is slow: after a halt was lifted, and after maintenance.
         ramp_first: True while nothing was raised since that began.
         raised_ns: When the last raising order was decided.
+        polled_age_ms: Age of the mark when a position row gave it, because its stream is mute; None where none did.
+        missing: How much less margin the venue sees behind this short while a margin call stands, quote units.
+        stepped_up: True while a margin call has had no answer for too long: the ladder acts one step up.
         doubt_raises: True when what is in doubt would raise the short: only beside such an order may the ladder act.
     """
 
@@ -154,6 +157,14 @@ class HedgeView:
     ramp_until_ns: int = 0
     ramp_first: bool = False
     raised_ns: int = 0
+    polled_age_ms: int | None = None
+    missing: Decimal = ZERO
+    stepped_up: bool = False
+
+    @property
+    def reducing_mark_age_ms(self) -> int:
+        """Return the age of the mark that reducing and the ladder may use: a polled one counts for them."""
+        return self.mark_age_ms if self.polled_age_ms is None else min(self.mark_age_ms, self.polled_age_ms)
 
 
 @record

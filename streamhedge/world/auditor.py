@@ -116,6 +116,9 @@ class Auditor:
         self.fees: dict[str, Decimal] = {}
         self.positions: dict[str, Decimal] = {}
         self.marks: dict[str, tuple[Decimal, int]] = {}
+        self.polled: dict[str, tuple[Decimal, int]] = {}
+        """Marks that position rows told while their stream was mute."""
+        self._said_marks: dict[str, Decimal] = {}
         self.owed_rows = 0
         self.step = STEP
         self.banned_until_ns = 0
@@ -185,6 +188,7 @@ class Auditor:
         self._freed.clear()
         self._lag_ms = 0
         self.marks.clear()
+        self.polled.clear()
         # A latch of the product's own may be lost: to a power loss, or when it died while the ledger refused its rows.
         weak = power or self.owed_rows > 0
         if self.halted == "store" or (self.halted == "rival" and weak):
@@ -328,10 +332,24 @@ class Auditor:
         elif kind in ("pos", "bal") and fields.get("status") == 200:
             for row in fields["result"] if kind == "pos" else ():
                 self._shown[row["symbol"]] = (row["updateTime"], self._asked.get(rest, 0))
+                self._said_marks[row["symbol"]] = D(row["markPrice"])
             if self._half.get(rest, kind) == kind:
                 self._half[rest] = kind
-            elif self._private and self._asked.get(rest, 0) >= self._blind_from_ns:
+                return
+            self._heard_rows()
+            if self._private and self._asked.get(rest, 0) >= self._blind_from_ns:
                 self._snapshot_asked_ns = max(self._snapshot_asked_ns, self._asked[rest])
+
+    def _heard_rows(self) -> None:
+        """A snapshot is whole: where the stream of a mark is mute, what the rows say of it counts for reducing."""
+        mute_ns = max(10 * S, 2 * self.limits.stale_after_ms * MS)
+        for symbol, (_, heard_ns) in self.marks.items():
+            if self.schedule.now_ns - heard_ns > mute_ns and self._said_marks.get(symbol, ZERO) > 0:
+                self.polled[symbol] = (self._said_marks[symbol], self.schedule.now_ns)
+
+    def _reducing_mark(self, symbol: str) -> tuple[Decimal, int] | None:
+        found = [mark for mark in (self.marks.get(symbol), self.polled.get(symbol)) if mark is not None]
+        return max(found, key=lambda mark: mark[1]) if symbol in self.marks else None
 
     def _heard_status(self, name: str, fields: dict[str, Any]) -> None:
         meant = self.meant.get(name)
@@ -404,7 +422,7 @@ class Auditor:
         self.count("ladder beside an order in doubt")
 
     def _check_data(self, meant: Meant) -> None:
-        mark = self.marks.get(meant.symbol)
+        mark = self._reducing_mark(meant.symbol) if meant.reduce_only else self.marks.get(meant.symbol)
         now_ns = self.schedule.now_ns
         if mark is None:
             raise Violation("12", f"{meant.client_id} without a mark")
@@ -420,7 +438,9 @@ class Auditor:
 
     def _check_limits(self, meant: Meant, price: Decimal | None) -> None:
         now_ns, name = self.schedule.now_ns, meant.client_id
-        mark = self.marks[meant.symbol][0]
+        told = self._reducing_mark(meant.symbol)
+        assert told is not None, "its data were checked"
+        mark = told[0]
         if not 0 < meant.quantity <= self.hedge.max_order_quantity or meant.quantity % STEP != 0:
             raise Violation("6", f"{name}: quantity {meant.quantity}")
         if meant.quantity * mark > self.limits.max_order_notional:
