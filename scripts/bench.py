@@ -58,13 +58,15 @@ from streamhedge.domain.commands import (
     RequestSnapshot,
     RequestTime,
 )
-from streamhedge.domain.events import FloatTrade, FloatTradeKind
-from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Asset, Symbol, TradeId
+from streamhedge.domain.events import FloatTrade, FloatTradeKind, PositionSide
+from streamhedge.domain.instrument import MarginBracket
+from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Asset, Symbol, TradeId, exact
 from streamhedge.live.hedger import Hedger
 from streamhedge.live.recordings import replay_files
 from streamhedge.live.trades import Deposit
 from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
+from streamhedge.rules.triggers import Holding, TriggerIndex
 from streamhedge.runtime.pump import Pump
 from streamhedge.settings.config import load_config
 from streamhedge.settings.endpoints import Endpoints, market_url, private_url
@@ -700,6 +702,45 @@ def remembered(folder: Path, frames: list[bytes], counts: list[int], rounds: int
     return found
 
 
+def watched(counts: list[int], ticks: int, rounds: int) -> list[dict[str, float]]:
+    """Return µs of one mark tick of the trigger index, by how many cross positions share the margin; none is near."""
+    indexes = {count: short_index(count) for count in counts}
+    taken: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(max(3, rounds)):
+        for count, index in indexes.items():  # in turns, so that a busy machine slows all of them
+            moves = [(Symbol(f"S{number % count}"), Decimal(100 + number % 7)) for number in range(ticks)]
+            began = time.perf_counter()
+            for symbol, price in moves:
+                index.tick(symbol, price)
+                deque(index.near(), maxlen=0)
+            taken[count].append((time.perf_counter() - began) / ticks * 1e6)
+    least = statistics.median(taken[counts[0]])
+    return [
+        {
+            "positions": count,
+            "tick_us": statistics.median(taken[count]),
+            "ratio": statistics.median(taken[count]) / least,
+        }
+        for count in counts
+    ]
+
+
+def short_index(count: int) -> TriggerIndex:
+    """Return an index of so many small cross shorts on a margin that carries them all."""
+    index = TriggerIndex(Decimal("0.31"))
+    index.set_wallet(Asset("USDT"), Decimal(1_000 * count))
+    table = (
+        MarginBracket(ZERO, Decimal(50_000), Decimal("0.004"), ZERO, 125),
+        MarginBracket(Decimal(50_000), Decimal(10_000_000), Decimal("0.01"), Decimal(300), 50),
+    )
+    with exact():
+        for number in range(count):
+            short = Holding(PositionSide.BOTH, Decimal(-1) - Decimal(number % 97) / 100, Decimal(100), False, ZERO)
+            said = {"asset": Asset("USDT"), "brackets": table, "mark_price": Decimal(100), "holdings": [short]}
+            index.put(Symbol(f"S{number}"), **said)
+    return index
+
+
 # ---------------------------------------------------------------- the table
 
 
@@ -742,10 +783,21 @@ class Size:
     orders: int
     seconds: int
     remembered: list[int]
+    positions: list[int]
+    ticks: int
 
 
-WHOLE = Size(rounds=5, frames=10_000, trades=200, orders=60, seconds=300, remembered=[0, 100, 400])
-QUICK = Size(rounds=1, frames=400, trades=10, orders=5, seconds=31, remembered=[0, 10])
+WHOLE = Size(
+    rounds=5,
+    frames=10_000,
+    trades=200,
+    orders=60,
+    seconds=300,
+    remembered=[0, 100, 400],
+    positions=[10, 1_000, 10_000],
+    ticks=20_000,
+)
+QUICK = Size(rounds=1, frames=400, trades=10, orders=5, seconds=31, remembered=[0, 10], positions=[10, 100], ticks=500)
 WARM = 2
 """Orders of a round that open connections and are left out."""
 
@@ -787,7 +839,9 @@ class Bench:
             self.real_time.append(size.seconds / (inputs / ours))
         said("what is remembered")
         table = remembered(self._fresh(), self._frames[:2_000], size.remembered, size.rounds)
+        said("positions that are watched")
         return {
+            "watched": watched(size.positions, size.ticks, size.rounds),
             "rows": [row.plain() for row in self._rows.values()],
             "replay_times_real_time": statistics.median(self.real_time),
             "remembered": table,
@@ -848,6 +902,12 @@ def shown(found: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for line in found["remembered"]:
         table.add_row(f"{line['orders']:.0f}", f"{line['frame_us']:.1f}", f"{line['digest_ms']:.2f}")
+    console.print(table)
+    table = Table(box=box.MARKDOWN)
+    for name in ("cross positions watched", "mark tick of the trigger index, µs", "times the first row"):
+        table.add_column(name, justify="right")
+    for line in found["watched"]:
+        table.add_row(f"{line['positions']:,.0f}", f"{line['tick_us']:.1f}", f"{line['ratio']:.2f}")
     console.print(table)
 
 

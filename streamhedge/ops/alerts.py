@@ -36,6 +36,7 @@ ENDS: dict[str, tuple[str, ...]] = {
     "unblocked": ("blocked", "gate"),
     "settled": ("in_doubt",),
     "ladder_helps": ("ladder_helpless",),
+    "near_over": ("near_liquidation",),
     "mark_back": ("mark_mute",),
     "liquidation_agrees": ("liquidation_drift",),
     "adl_quantile_low": ("adl_quantile",),

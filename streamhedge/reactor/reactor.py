@@ -48,8 +48,8 @@ from streamhedge.domain.events import (
     WallStepped,
 )
 from streamhedge.domain.order import OrderStatus, Report, next_status
-from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, utc_text
-from streamhedge.reactor import attribution, funding, gaps, margin, meter
+from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, exact, utc_text
+from streamhedge.reactor import attribution, funding, gaps, margin, meter, near
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
 from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, watch_errors
 from streamhedge.reactor.decide import run_rules
@@ -87,6 +87,8 @@ class Reactor:
             state.floats.setdefault(hedge.asset, ZERO)
         for hedge in (*policy.hedges, *policy.manual):
             self.core.memory_of(hedge.symbol)
+        with exact():
+            self.core.triggers = near.index_of(self.core)
 
     @property
     def state(self) -> State:
@@ -113,6 +115,7 @@ class Reactor:
             handler = HANDLERS.get(type(event))
             if handler is not None:
                 handler(core, event)
+            near.follow(core, event)
         _housekeeping(core)
         run_rules(core)
         meter.measure(core)
@@ -156,6 +159,7 @@ def _housekeeping(core: Core) -> None:
             memory.reduce_only = ""
             memory.reduce_only_until_ns = None
     margin.watch(core)
+    near.watch(core)
     _alarm_while_halted(core)
 
 

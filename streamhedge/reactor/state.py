@@ -15,6 +15,7 @@ from streamhedge.domain.events import AccountUpdate, BalanceRow, BudgetChanged, 
 from streamhedge.domain.order import Order
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, state
 from streamhedge.rules.params import HedgeParams, Policy
+from streamhedge.rules.triggers import TriggerIndex
 from streamhedge.rules.view import Blocked, BookStatus, LadderStep, SymbolState, TradingState
 
 RECENT_ORDERS = 100
@@ -294,6 +295,8 @@ class State:
     maintained: bool = False
     """True from a refusal for maintenance until the book is LIVE again."""
     polled_ns: int = 0
+    near: list[str] = field(default_factory=list)
+    """Positions that no hedge steers and that a person was told are near their liquidation."""
 
 
 def trading_state(memory: State) -> TradingState:
@@ -321,6 +324,8 @@ class Core:
     notes: list[Note] = field(default_factory=list)
     policy_hash: str = ""
     """Names the policy in force; it stands on every order (R17)."""
+    triggers: TriggerIndex | None = None
+    """Derived from the book, see near.py."""
 
     def note(self, code: str, level: Level, symbol: Symbol | None, text: str, **data: object) -> None:
         """Add a note; figures ride in ``data`` as JSON-ready values."""

@@ -23,7 +23,8 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.instrument import Instrument, MarginBracket
 from streamhedge.domain.order import Order, Report, Side
-from streamhedge.domain.values import Asset, Symbol, TradeId
+from streamhedge.domain.values import Asset, Symbol, TradeId, exact
+from streamhedge.reactor.near import index_of
 from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import CloseAction, HedgeParams, LadderParams, Limits, Policy
@@ -361,6 +362,12 @@ def check_invariants(machine: Reactor) -> None:
     assert sorted(state.open_ids) == sorted(open_ids), "the index of open orders is exact"
     covered = [name for memory in state.memory.values() if memory.exposure for name in memory.exposure.order_ids]
     assert not [name for name in open_ids if name not in covered and name not in state.uncovered], "each is counted"
+    with exact():
+        fresh, kept = index_of(machine.core), machine.core.triggers
+        assert kept is not None
+        assert sorted(kept.near(), key=str) == sorted(fresh.near(), key=str), "the trigger index is that of the book"
+        for asset in state.book.balances:
+            assert kept.slack(asset) == fresh.slack(asset)
     for memory in state.memory.values():
         at_once = [name for name in open_ids if state.orders[name].symbol == memory.symbol]
         assert len(at_once) <= 2, "one order on a symbol, and the ladder beside one in doubt"
