@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from streamhedge.domain.instrument import Instrument
+from streamhedge.domain.values import ceil_step, divide, floor_step, plain_text
 from streamhedge.errors import ConfigError
+from streamhedge.rules.hedge import NOTIONAL_MARGIN
 from streamhedge.rules.liquidation import check_isolated
 from streamhedge.rules.params import HedgeParams, Policy
 
@@ -52,4 +54,21 @@ def misfit(
             check_isolated(hedge, policy.ladder, instrument, mark_price)
         except ConfigError as error:
             return str(error)
+        return _too_small_orders(hedge, policy, instrument, mark_price)
     return None
+
+
+def _too_small_orders(hedge: HedgeParams, policy: Policy, instrument: Instrument, mark_price: Decimal) -> str | None:
+    """Say, with the arithmetic, that the largest order the limits allow is smaller than the smallest the venue takes."""
+    by_notional = divide(policy.limits.max_order_notional, mark_price)
+    largest = floor_step(min(hedge.max_order_quantity, by_notional, instrument.max_quantity), instrument.step_size)
+    needed = divide(instrument.min_notional * NOTIONAL_MARGIN, mark_price)
+    smallest = max(instrument.step_size, instrument.min_quantity, ceil_step(needed, instrument.step_size))
+    if largest >= smallest:
+        return None
+    return (
+        f"no order can be sent on {hedge.symbol}: the largest is {plain_text(largest)}, the least of max_order_quantity "
+        f"{plain_text(hedge.max_order_quantity)} and max_order_notional {plain_text(policy.limits.max_order_notional)} / "
+        f"{plain_text(mark_price)} = {by_notional:.6f}; the smallest the venue takes is {plain_text(smallest)} "
+        f"({smallest * mark_price:.2f} {instrument.quote_asset}). Raise them"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from streamhedge.domain.events import (
@@ -82,6 +83,11 @@ def instrument(symbol: Symbol = BTCUSDT) -> Instrument:
         taker_fee_rate=D("0.0005"),
         brackets=brackets(),
     )
+
+
+def contract(symbol: Symbol, margin_asset: Asset, table: tuple[MarginBracket, ...]) -> Instrument:
+    """Return a contract that is margined in an asset and has brackets of its own."""
+    return replace(instrument(symbol), margin_asset=margin_asset, quote_asset=margin_asset, brackets=table)
 
 
 def hedge_params(**said: object) -> HedgeParams:
