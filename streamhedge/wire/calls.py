@@ -139,9 +139,10 @@ def _read(
                 info = orjson.loads(answer.body)
                 kept = [row for row in info["symbols"] if row["symbol"] in symbols]
                 limits = info.get("rateLimits", [])
+                # What nests too deep to be written again is a TypeError here.
+                found[name] = orjson.dumps({"symbols": kept, "rateLimits": limits})
             except (ValueError, KeyError, TypeError) as error:
                 return _failed(request.path, answer, f"HTTP 200 with no exchangeInfo: {type(error).__name__}")
-            found[name] = orjson.dumps({"symbols": kept, "rateLimits": limits})
     for name, maker in (
         ("leverage_bracket", requests.leverage_bracket),
         ("commission_rate", requests.commission_rate),

@@ -24,7 +24,9 @@ from streamhedge.settings.config import load_config
 from streamhedge.settings.units import milliseconds, whole
 from streamhedge.store.journal import Line, read_lines
 from streamhedge.store.ledger import Ledger
+from streamhedge.venue.http import Answer
 from streamhedge.wire.answers import decode_ws_api, setup_of
+from streamhedge.wire.calls import SetupFailed, set_up
 from streamhedge.wire.outcomes import WAIT_MOST_MS, retry_after_ms
 from streamhedge.wire.streams import decode_market, decode_private, name_of
 from tests.fuzz.cases import steps
@@ -316,3 +318,12 @@ def test_more_faults_than_a_person_reads_are_counted(tmp_path: Path) -> None:
     path.write_text("".join(f"k{number} = 1\n" for number in range(500)))
     with pytest.raises(ConfigError, match=r"and 4[0-9]+ more"):
         load_config([path], [], {})
+
+
+def test_an_exchange_info_too_deep_to_be_written_again_ends_the_set_up_with_a_word() -> None:
+    script = set_up([make.BTCUSDT], (), recv_window_ms=2_000)
+    next(script)
+    deep = b'{"symbols":[{"symbol":"BTCUSDT","x":' + b"[" * 500 + b"]" * 500 + b"}]}"
+    with pytest.raises(StopIteration) as end:
+        script.send(Answer(200, {}, deep))
+    assert isinstance(end.value.value, SetupFailed) and "no exchangeInfo" in end.value.value.error
