@@ -115,6 +115,8 @@ async def _answer(line: bytes, uid: int, handler: Handler) -> bytes | AsyncGener
         request = orjson.loads(line)
         if not isinstance(request, dict):
             raise ValueError("not an object")
+        if any(isinstance(value, dict | list) for value in request.values()):
+            raise ValueError("a value is no plain one")
     except ValueError as error:
         said = f"expected one JSON object per line, at most {LINE_MOST} bytes, within {LINE_S:.0f} s: {error}"
         return orjson.dumps({"error": said, "exit": 2})

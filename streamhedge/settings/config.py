@@ -41,6 +41,7 @@ from streamhedge.settings.places import Places, Source, explained
 ENV_PREFIX = "STREAMHEDGE__"
 PACKAGED = "demo.toml"
 FAULTS_MOST = 40
+LINE_MOST = 400
 HEAD = "the configuration does not fit; nothing was started"
 
 
@@ -112,7 +113,7 @@ def load_config(paths: Sequence[Path], sets: Sequence[str], env: Mapping[str, st
 def _listed(faults: Sequence[str]) -> str:
     """Return one line per fault, as many as a person reads."""
     more = [f"… and {len(faults) - FAULTS_MOST} more"] if len(faults) > FAULTS_MOST else []
-    return HEAD + "".join(f"\n  {line}" for line in [*faults[:FAULTS_MOST], *more])
+    return HEAD + "".join(f"\n  {line[:LINE_MOST]}" for line in [*faults[:FAULTS_MOST], *more])
 
 
 def check_account(settings: Settings, fingerprint: str) -> None:

@@ -318,6 +318,10 @@ def test_more_faults_than_a_person_reads_are_counted(tmp_path: Path) -> None:
     path.write_text("".join(f"k{number} = 1\n" for number in range(500)))
     with pytest.raises(ConfigError, match=r"and 4[0-9]+ more"):
         load_config([path], [], {})
+    path.write_text(f"k1 = '{'9' * 50_000}'\nvenue = '{'9' * 50_000}'\n")
+    with pytest.raises(ConfigError) as found:
+        load_config([path], [], {})
+    assert len(str(found.value)) < 20_000
 
 
 def test_an_exchange_info_too_deep_to_be_written_again_ends_the_set_up_with_a_word() -> None:

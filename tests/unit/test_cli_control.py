@@ -60,7 +60,9 @@ async def test_an_object_is_answered_and_its_sender_known(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("line", [b"\n", b"{\n", b"[]\n", b'"x"\n', b"\xff\xfe\n", b"{}{}\n", b"x" * (1 << 20) + b"\n"])
+@pytest.mark.parametrize(
+    "line", [b'{"verb":[]}\n', b"\n", b"{\n", b"[]\n", b'"x"\n', b"\xff\xfe\n", b"{}{}\n", b"x" * (1 << 20) + b"\n"]
+)
 async def test_anything_else_is_a_usage_error(path: Path, line: bytes) -> None:
     found = await send(path, line)
     assert found["exit"] == 2 and "one JSON object per line" in found["error"]
