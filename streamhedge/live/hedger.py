@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
@@ -26,6 +26,7 @@ from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Level, Note, Reaction, SetLeverage
 from streamhedge.domain.events import FloatTrade, FloatTradeKind, ManualOrder, VerbKind
 from streamhedge.domain.order import Order, Side
+from streamhedge.domain.spot import SpotFill, SpotPair, trade_id_of, trade_of
 from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, repeats
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact, record
 from streamhedge.errors import CommandError, ConfigError, StoreError
@@ -43,6 +44,7 @@ from streamhedge.live.manual import (
 from streamhedge.live.recovery import boot_id, recovered
 from streamhedge.live.results import TradeResult, hedge_result
 from streamhedge.live.rollback import older_copy
+from streamhedge.live.spot import SpotSource
 from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
 from streamhedge.live.upkeep import Upkeep
 from streamhedge.reactor.decide import gate_context, view_of
@@ -52,7 +54,7 @@ from streamhedge.reactor.state import Core
 from streamhedge.rules.may_buy import MayBuy, may_buy
 from streamhedge.rules.params import HedgeParams
 from streamhedge.rules.reload import Reload, reload_of
-from streamhedge.settings.config import Config, check_account, load_config
+from streamhedge.settings.config import Config, check_account, configured, load_config, spot_pairs
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
 from streamhedge.settings.folders import default_state_dir
 from streamhedge.settings.secrets import Secret, fingerprint, load_secret
@@ -60,6 +62,7 @@ from streamhedge.store.journal import JournalWriter
 from streamhedge.store.ledger import Ledger
 from streamhedge.store.lock import InstanceLock
 from streamhedge.venue.clock import BootClock
+from streamhedge.wire.signing import signer_of
 
 Written = TypeVar("Written")
 TRADE_WAIT_S = 10.0
@@ -82,6 +85,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         record_dir: Path | None = None,
         shadow: bool = False,
         on_notes: Callable[[tuple[Note, ...], int], None] | None = None,
+        spot_keys: tuple[Secret, Secret] | None = None,
     ) -> None:
         """Name what to hedge and where; nothing is opened before the hedger is entered.
 
@@ -93,6 +97,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             record_dir: Where recordings go; the account's folder without.
             shadow: Rules run, orders are withheld.
             on_notes: Told the notes of each input and its receive time; must not block.
+            spot_keys: The spot account's key and secret, where [spot] is configured; the account's own without.
 
         Raises:
             ConfigError: the key is not the account that the configuration means, or python runs with -O.
@@ -110,6 +115,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self.record_dir = said if said is not None else self.folder / "recordings"
         self.clock = BootClock()
         self._keys = api_key, api_secret
+        self._spot_keys = spot_keys if spot_keys is not None else self._keys
+        self._spot: SpotSource | None = None
         self._shadow = shadow
         self._endpoints = endpoints
         self._on_notes = on_notes
@@ -145,6 +152,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             api_key=load_secret("api_key", keys.api_key, said),
             api_secret=load_secret("api_secret", keys.api_secret, said),
             state_dir=Path(state_dir) if state_dir is not None else default_state_dir(said),
+            spot_keys=spot_keys_of(config, said),
         )
 
     # ------------------------------------------------------------ life
@@ -198,6 +206,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             self._machine.between(upkeep.between)
             self._machine.feed("tick", b'{"lag_ms":0}')
             self._seed([hedge for hedge in self.policy.hedges if hedge.asset not in seeded])
+            if self.config.settings.spot is not None:
+                await stack.enter_async_context(self._spot_followed())
             self._stack = stack.pop_all()
         return self
 
@@ -247,10 +257,10 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         except StoreError as failure:
             self._tell(str(failure))
 
-    def _tell(self, text: str) -> None:
-        """Say what went wrong with the books beside the pump."""
+    def _tell(self, text: str, *, code: str = "store", level: Level = Level.CRITICAL) -> None:
+        """Say what goes on beside the pump: with the books, or on the spot account."""
         if self._on_notes is not None:
-            note = Note(code="store", level=Level.CRITICAL, symbol=None, text=text, data={})
+            note = Note(code=code, level=level, symbol=None, text=text, data={})
             self._on_notes((note,), self.clock.now_ns())
 
     def _journal(self, name: str) -> JournalWriter:
@@ -355,6 +365,68 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             if new:
                 self._machine.feed("trade", orjson.dumps(to_plain(trade)))
             return _Booked(trade, new, fed_ns, before, held)
+
+    # ------------------------------------------------------------ spot fills
+
+    @contextlib.asynccontextmanager
+    async def _spot_followed(self) -> AsyncIterator[None]:
+        """Have the spot account's fills booked while the block runs; a bug in that ends the machine."""
+        self._spot = source = SpotSource(
+            url=self._endpoints.spot_ws_api,
+            pairs=spot_pairs(self.config.settings),
+            api_key=self._spot_keys[0],
+            signer=signer_of(self._spot_keys[1].reveal()),
+            recv_window_ms=self.policy.limits.recv_window_ms,
+            venue_ms=self._machine.rest.venue_ms,
+            clock=self.clock,
+            books=self,
+            tell=lambda text, level: self._tell(text, code="spot", level=level),
+        )
+
+        async def follow() -> None:
+            try:
+                await source.run()
+            except Exception as error:
+                self._machine.fail(error)
+
+        task = asyncio.create_task(follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def book_spot_fill(self, pair: SpotPair, fill: SpotFill) -> bool:
+        """Book a fill of the spot account durably and feed it; False when it is booked already.
+
+        It is a fact, not a request: neither max_trade nor the collar is asked.
+
+        Raises:
+            CommandError: it is more than the float has; nothing was booked.
+            StoreError: the ledger refused; nothing was booked.
+        """
+        # What is booked is also fed, whoever stops waiting for it.
+        return await self._machine.finished(self._book_spot_fill(pair, fill))
+
+    async def _book_spot_fill(self, pair: SpotPair, fill: SpotFill) -> bool:
+        async with self._trading:
+            if self.ledger.float_trade(trade_id_of(fill)) is not None:
+                return False
+            trade = trade_of(fill, pair, time_ms=self.clock.now_ns() // NS_PER_MS)
+            held = self.core.state.floats.get(pair.base, ZERO)
+            if held + trade.quantity < 0:
+                raise CommandError(f"it takes {-trade.quantity:f} {pair.base} out of a float of {held:f}")
+            new = await self._durably(self.ledger.record_float_trade, trade)
+            self._machine.feed("trade", orjson.dumps(to_plain(trade)))
+            return new
+
+    def spot_past(self, symbol: Symbol) -> dict[str, Any] | None:
+        """Return how far the fills of a spot symbol were handled, as ``remember_spot`` was told; None: never."""
+        return self.ledger.states().get(f"spot-{symbol}")
+
+    async def remember_spot(self, symbol: Symbol, fields: dict[str, object]) -> None:
+        """Keep durably how far the fills of a spot symbol are handled; raises StoreError."""
+        await self._durably(self.ledger.set_state, f"spot-{symbol}", fields)
 
     def _booked(self, request: TradeRequest, hedge: HedgeParams) -> FloatTrade:
         """Return the fact a request amounts to: the one booked before, where it says the same again."""
@@ -569,11 +641,13 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         """Return `status --json` (SURFACE §2)."""
         now_ns = self.clock.now_ns()
         session = self.pump.session.state
-        streams = []
+        streams: list[dict[str, object]] = []
         for link in session.links.values():
             seen = link.current.data_ns or link.current.opened_ns if link.current is not None else 0
             age = (now_ns - seen) // NS_PER_MS if seen else None
             streams.append({"name": link.name, "state": "open" if link.current else "closed", "age_ms": age})
+        if self._spot is not None:
+            streams.append(self._spot.row)
         return {
             **{"pid": os.getpid(), "version": __version__, "venue": self.venue, "epoch": self.epoch},
             "uptime_s": round((now_ns - self.core.state.meter.started_ns) / 1e9, 1),
@@ -614,6 +688,21 @@ def _share(waits: list[int], percent: int) -> float | None:
     return None if not waits else round(waits[min(len(waits) - 1, len(waits) * percent // 100)] / 1e6, 3)
 
 
+def spot_keys_of(config: Config, env: Mapping[str, str]) -> tuple[Secret, Secret] | None:
+    """Return the spot account's own keys; None where it has none of its own.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    table = config.settings.spot
+    if table is None or table.api_key is None or table.api_secret is None:
+        return None
+    return (
+        load_secret("spot.api_key", table.api_key, env),
+        load_secret("spot.api_secret", table.api_secret, env),
+    )
+
+
 def endpoints_of(config: Config) -> Endpoints:
     """Return where to connect: the configured endpoints, or the venue's own.
 
@@ -622,7 +711,7 @@ def endpoints_of(config: Config) -> Endpoints:
     """
     table = config.settings.endpoints
     if table is not None:
-        return checked(Endpoints(rest=table.rest, stream=table.stream, ws_api=table.ws_api))
+        return checked(configured(table))
     if config.settings.venue == "sim":
         raise ConfigError("venue sim without [endpoints] needs a running exchange; start one with `streamhedge sim`")
     return LIVE if config.settings.venue == "live" else DEMO

@@ -18,7 +18,7 @@ import aiohttp
 from streamhedge.domain.commands import Level, Note
 from streamhedge.domain.events import VerbKind
 from streamhedge.errors import AuthenticationError, ConfigError, JournalCorrupt, StoreError, StreamhedgeError
-from streamhedge.live.hedger import Hedger, endpoints_of
+from streamhedge.live.hedger import Hedger, endpoints_of, spot_keys_of
 from streamhedge.live.recordings import replay_files
 from streamhedge.ops import child, demo
 from streamhedge.ops.alerts import Alerts, channels_of
@@ -32,7 +32,7 @@ from streamhedge.ops.web.server import served as page_served
 from streamhedge.ops.web.watch import Watch
 from streamhedge.ops.words import Words
 from streamhedge.settings.config import Config
-from streamhedge.settings.endpoints import Endpoints
+from streamhedge.settings.endpoints import SCHEMES, Endpoints
 from streamhedge.settings.model import WebTable
 from streamhedge.settings.secrets import Mask, Secret, load_secret
 
@@ -81,16 +81,16 @@ async def run(plan: Plan, lines: Lines) -> dict[str, Any]:
         lines.write("root", "", "running as root; use a user of its own", time.time_ns(), level=Level.WARNING)
     if settings.venue == "sim" and settings.endpoints is None:
         async with child.exchange(_sim_arguments(plan)) as ready:
-            endpoints = Endpoints(rest=ready["rest"], stream=ready["stream"], ws_api=ready["ws_api"])
+            endpoints = Endpoints(**{name: ready[name] for name in SCHEMES})
             keys = Secret(ready["api_key"]), Secret(ready["api_secret"])
-            return await _with_hedger(plan, lines, endpoints, keys)
+            return await _with_hedger(plan, lines, endpoints, keys, None)
     if settings.keys is None:
         raise ConfigError(f"venue {settings.venue} needs [keys] with api_key and api_secret; nothing was started")
     keys = (
         load_secret("api_key", settings.keys.api_key, plan.env),
         load_secret("api_secret", settings.keys.api_secret, plan.env),
     )
-    return await _with_hedger(plan, lines, endpoints_of(plan.config), keys)
+    return await _with_hedger(plan, lines, endpoints_of(plan.config), keys, spot_keys_of(plan.config, plan.env))
 
 
 def _sim_arguments(plan: Plan) -> list[str]:
@@ -102,8 +102,14 @@ def _sim_arguments(plan: Plan) -> list[str]:
     return found
 
 
-async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tuple[Secret, Secret]) -> dict[str, Any]:
-    for key in keys:
+async def _with_hedger(
+    plan: Plan,
+    lines: Lines,
+    endpoints: Endpoints,
+    keys: tuple[Secret, Secret],
+    spot_keys: tuple[Secret, Secret] | None,
+) -> dict[str, Any]:
+    for key in (*keys, *(spot_keys or ())):
         lines.mask.take(key)
     stop = asyncio.Event()
     refused: list[Note] = []
@@ -127,6 +133,7 @@ async def _with_hedger(plan: Plan, lines: Lines, endpoints: Endpoints, keys: tup
         record_dir=plan.record_dir,
         shadow=plan.shadow,
         on_notes=heard,
+        spot_keys=spot_keys,
     )
     _stop_by_signal(stop)
 

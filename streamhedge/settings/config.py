@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from streamhedge.domain.spot import USD_QUOTES, SpotPair, pair_of
 from streamhedge.domain.values import ONE, Asset, Symbol, divide, plain_text, record
 from streamhedge.errors import ConfigError
 from streamhedge.rules.allocation import check_allocation
@@ -35,7 +36,7 @@ from streamhedge.rules.params import (
     Policy,
 )
 from streamhedge.settings.endpoints import Endpoints, checked
-from streamhedge.settings.model import HedgeTable, Settings
+from streamhedge.settings.model import EndpointsTable, HedgeTable, Settings
 from streamhedge.settings.places import Places, Source, explained
 
 ENV_PREFIX = "STREAMHEDGE__"
@@ -175,10 +176,40 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
     if settings.endpoints is not None:
         said = settings.endpoints
         try:
-            checked(Endpoints(rest=said.rest, stream=said.stream, ws_api=said.ws_api), venue=settings.venue)
+            checked(configured(said), venue=settings.venue)
         except ConfigError as error:
             found.append(("endpoints", str(error)))
-    return found
+        if settings.spot is not None and not said.spot_ws_api:
+            found.append(("endpoints", "[spot] needs spot_ws_api: where the spot WebSocket API is"))
+    return [*found, *_of_spot(settings)]
+
+
+def configured(table: EndpointsTable) -> Endpoints:
+    """Return the addresses that ``[endpoints]`` says."""
+    return Endpoints(rest=table.rest, stream=table.stream, ws_api=table.ws_api, spot_ws_api=table.spot_ws_api)
+
+
+def spot_pairs(settings: Settings) -> dict[Symbol, SpotPair]:
+    """Return the spot symbols whose fills become float trades."""
+    symbols = settings.spot.symbols if settings.spot is not None else []
+    found = [pair_of(symbol, [row.asset for row in settings.hedge]) for symbol in symbols]
+    return {pair.symbol: pair for pair in found if pair is not None}
+
+
+def _of_spot(settings: Settings) -> list[tuple[str, str]]:
+    if settings.spot is None:
+        return []
+    pairs, symbols = spot_pairs(settings), settings.spot.symbols
+    found = [
+        (
+            "spot.symbols",
+            f"{symbol} is no float asset of a [[hedge]] against {', '.join(USD_QUOTES)}: its fills would move no float",
+        )
+        for symbol in symbols
+        if symbol not in pairs
+    ]
+    twice = [symbol for number, symbol in enumerate(symbols) if symbol in symbols[:number]]
+    return [*found, *(("spot.symbols", f"{symbol} is said twice") for symbol in twice)]
 
 
 def _inside_its_ladder(row: HedgeTable, reopen: Decimal) -> str:

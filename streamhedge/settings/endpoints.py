@@ -9,6 +9,7 @@ from streamhedge.domain.values import Symbol, record
 from streamhedge.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SPOT = "spot_ws_api"
 HOSTS = {
     "live": ("fapi.binance.com", "fstream.binance.com", "ws-fapi.binance.com"),
     "demo": (
@@ -16,28 +17,35 @@ HOSTS = {
         *("testnet.binancefuture.com", "fstream.binancefuture.com"),
     ),
 }
-SCHEMES = {"rest": ("http", "https"), "stream": ("ws", "wss"), "ws_api": ("ws", "wss")}
+SPOT_HOSTS = {
+    "live": ("ws-api.binance.com",),
+    "demo": ("demo-ws-api.binance.com", "ws-api.testnet.binance.vision"),
+}
+SCHEMES = {"rest": ("http", "https"), "stream": ("ws", "wss"), "ws_api": ("ws", "wss"), SPOT: ("ws", "wss")}
 """Per address: in clear, for loopback; encrypted, for the venue."""
 
 
 @record
 class Endpoints:
-    """Base addresses: REST, streams (without a path), WebSocket API (whole)."""
+    """Base addresses: REST, streams (without a path), WebSocket API (whole), the spot one (whole; empty: none)."""
 
     rest: str
     stream: str
     ws_api: str
+    spot_ws_api: str = ""
 
 
 LIVE = Endpoints(
     rest="https://fapi.binance.com",
     stream="wss://fstream.binance.com",
     ws_api="wss://ws-fapi.binance.com/ws-fapi/v1",
+    spot_ws_api="wss://ws-api.binance.com:443/ws-api/v3",
 )
 DEMO = Endpoints(
     rest="https://demo-fapi.binance.com",
     stream="wss://demo-fstream.binance.com",
     ws_api="wss://testnet.binancefuture.com/ws-fapi/v1",
+    spot_ws_api="wss://demo-ws-api.binance.com/ws-api/v3",
 )
 
 
@@ -51,13 +59,14 @@ def checked(endpoints: Endpoints, *, venue: str | None = None) -> Endpoints:
     Raises:
         ConfigError: another host or scheme, or addresses that belong to different exchanges.
     """
-    found = {name: _owner(name, getattr(endpoints, name)) for name in SCHEMES}
-    said = ", ".join(f"{name} {owner}" for name, owner in found.items())
+    said = {name: getattr(endpoints, name) for name in SCHEMES}
+    found = {name: _owner(name, address) for name, address in said.items() if address or name != SPOT}
+    named = ", ".join(f"{name} {owner}" for name, owner in found.items())
     owners = list(dict.fromkeys(found.values()))
     if len(owners) > 1:
-        raise ConfigError(f"endpoints belong to different exchanges ({said}); nothing was started")
+        raise ConfigError(f"endpoints belong to different exchanges ({named}); nothing was started")
     if venue is not None and owners[0] not in ("loopback", venue):
-        raise ConfigError(f"venue {venue} with the {owners[0]} venue's endpoints ({said}); nothing was started")
+        raise ConfigError(f"venue {venue} with the {owners[0]} venue's endpoints ({named}); nothing was started")
     return endpoints
 
 
@@ -67,7 +76,7 @@ def _owner(name: str, address: str) -> str:
     bare = parts.username is None and not parts.query and not parts.fragment
     if bare and parts.hostname in LOOPBACK and parts.scheme == clear:
         return "loopback"
-    for owner, hosts in HOSTS.items():
+    for owner, hosts in (SPOT_HOSTS if name == SPOT else HOSTS).items():
         if bare and parts.hostname in hosts and parts.scheme == encrypted:
             return owner
     raise ConfigError(

@@ -170,6 +170,7 @@ class EndpointsTable(Part):
     rest: str
     stream: str
     ws_api: str
+    spot_ws_api: str = ""
 
 
 class KeysTable(Part):
@@ -178,6 +179,20 @@ class KeysTable(Part):
     api_key: Source
     api_secret: Source
     account: str | None = None
+
+
+class SpotTable(Part):
+    """``[spot]``: whose fills become float trades. The keys may be the spot account's own; without, those of [keys]."""
+
+    symbols: list[str] = Field(min_length=1)
+    api_key: Source | None = None
+    api_secret: Source | None = None
+
+    @model_validator(mode="after")
+    def _keys_together(self) -> SpotTable:
+        if (self.api_key is None) != (self.api_secret is None):
+            raise ValueError("api_key and api_secret go together: say both, or neither for the keys of [keys]")
+        return self
 
 
 class AllocationTable(Part):
@@ -249,6 +264,7 @@ class Settings(Part):
     manual: list[ManualTable] = []
     allocation: AllocationTable | None = None
     funding_policy: FundingPolicyTable | None = None
+    spot: SpotTable | None = None
     alert: list[AlertTable] = []
     web: WebTable | None = None
     record: RecordTable | None = None

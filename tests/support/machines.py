@@ -32,10 +32,11 @@ async def venue() -> AsyncIterator[dict[str, Any]]:
         await task
 
 
-def hedger(tmp_path: Path, ready: dict[str, Any]) -> Hedger:
+def hedger(tmp_path: Path, ready: dict[str, Any], *, more: str = "", **env: str) -> Hedger:
     own = tmp_path / "own.toml"
     own.write_text(
         f'[endpoints]\nrest = "{ready["rest"]}"\nstream = "{ready["stream"]}"\nws_api = "{ready["ws_api"]}"\n'
+        f'spot_ws_api = "{ready["spot_ws_api"]}"\n{more}'
         '[keys]\napi_key = { env = "KEY" }\napi_secret = { env = "SECRET" }\n'
     )
-    return Hedger.from_config(DEMO, own, state_dir=tmp_path / "state", env={"KEY": KEY, "SECRET": SECRET})
+    return Hedger.from_config(DEMO, own, state_dir=tmp_path / "state", env={"KEY": KEY, "SECRET": SECRET, **env})
