@@ -27,7 +27,7 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from multiprocessing.connection import Connection
@@ -71,6 +71,7 @@ from streamhedge.runtime.pump import Pump
 from streamhedge.settings.config import load_config
 from streamhedge.settings.endpoints import Endpoints, market_url, private_url
 from streamhedge.settings.secrets import Secret
+from streamhedge.sim import spot
 from streamhedge.sim.access import Keys
 from streamhedge.sim.exchange import Exchange, Settings
 from streamhedge.sim.tapes import Tape
@@ -90,6 +91,11 @@ KEY, SECRET = f"bench-{os.getpid()}", "bench-secret"
 LOW, HIGH = Decimal(49_000), Decimal(51_000)
 GAP = Decimal("0.002")
 """Between the two prices its worth crosses the demo's band of 100 USDT: 98 and 102."""
+BOUGHT = Decimal("0.003")
+"""What a spot fill of the bench buys or sells: more than the band's worth."""
+MARKS, FILLS = "/__marks", "/__fills"
+"""Doors of the bench's own exchange: one round each, begun by a mark price or by a spot fill."""
+DEMO = Path(__file__).resolve().parents[1] / "streamhedge" / "settings" / "demo.toml"
 SETS = (
     *("limits.max_intents_per_symbol_per_minute=1200", "limits.max_orders_per_minute=1200"),
     *("limits.max_order_notional=2_000_000 USDT", "limits.max_turnover_per_day=1_000_000_000 USDT"),
@@ -511,7 +517,7 @@ def decisions(folder: Path, count: int) -> dict[str, list[float]]:
     return found
 
 
-# ---------------------------------------------------------------- mark price to order on the wire
+# ---------------------------------------------------------------- mark price, or spot fill, to order on the wire
 
 
 class Venue(Server):
@@ -522,6 +528,8 @@ class Venue(Server):
         self._level = level
         self._left_ns: int | None = None
         self._arrived: asyncio.Future[int] | None = None
+        self._low = asyncio.Event()
+        self._buys = True
 
     async def _write(self, socket: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:  # type: ignore[override]
         with contextlib.suppress(ConnectionError, RuntimeError):
@@ -530,6 +538,17 @@ class Venue(Server):
                 if self._left_ns is None and f'"s":"BTCUSDT","p":"{HIGH}.' in text:
                     self._left_ns = time.monotonic_ns()
                 await socket.send_str(text)
+                if f'"s":"BTCUSDT","p":"{LOW}.' in text:
+                    self._low.set()
+
+    async def _write_spot(self, socket: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:  # type: ignore[override]
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while True:
+                text = await queue.get()
+                if self._left_ns is None and '"x":"TRADE"' in text:
+                    self._left_ns = time.monotonic_ns()
+                await socket.send_str(text)
+                queue.task_done()
 
     async def _rest(self, request: web.Request, path: str, query: str) -> web.StreamResponse:
         arrived_ns = time.monotonic_ns()
@@ -541,18 +560,33 @@ class Venue(Server):
         return answer
 
     async def _own(self, request: web.Request, path: str) -> web.StreamResponse:
-        return web.json_response(await self._round()) if path == "/__round" else await super()._own(request, path)
+        if path not in (MARKS, FILLS):
+            return await super()._own(request, path)
+        return web.json_response({"ns": await self._round(self._raise if path == MARKS else self._fill)})
 
-    async def _round(self) -> dict[str, int]:
-        """Raise the price, wait for the order, lower it again; return the nanoseconds between frame and order."""
-        self._arrived = asyncio.get_running_loop().create_future()
-        await asyncio.sleep(random.uniform(0.01, 0.02))
+    async def _raise(self) -> None:
+        """Raise the price, once its fall has been told: who waits for it answers each rise once."""
+        self._low.clear()
+        await self._low.wait()
         self._left_ns = None
         self._level.price = HIGH
+
+    async def _fill(self) -> None:
+        self._left_ns = None
+        side = "BUY" if self._buys else "SELL"
+        self._buys = not self._buys
+        self.exchange.spot.fill(BTCUSDT, side, BOUGHT, LOW, wall_ms(), commission_asset="none")
+        self.flush()
+
+    async def _round(self, happen: Callable[[], Awaitable[None]]) -> int:
+        """Let something happen, wait for the order, lower the price again; return the nanoseconds from frame to order."""
+        self._arrived = asyncio.get_running_loop().create_future()
+        await asyncio.sleep(random.uniform(0.01, 0.02))
+        await happen()
         arrived_ns = await asyncio.wait_for(self._arrived, CEILING_S / 4)
         self._level.price = LOW
-        assert self._left_ns is not None, "an order follows a mark"
-        return {"ns": arrived_ns - self._left_ns}
+        assert self._left_ns is not None, "an order follows a frame"
+        return arrived_ns - self._left_ns
 
 
 def serve_venue(tell: Callable[[str], None]) -> None:
@@ -572,8 +606,8 @@ def serve_venue(tell: Callable[[str], None]) -> None:
     uvloop.run(serve())
 
 
-async def _round(session: aiohttp.ClientSession, host: str) -> float:
-    async with session.get(f"http://{host}/__round") as answer:
+async def _round(session: aiohttp.ClientSession, host: str, door: str) -> float:
+    async with session.get(f"http://{host}{door}") as answer:
         assert answer.status == 200, await answer.text()
         return (await answer.json())["ns"] / 1e3
 
@@ -584,13 +618,27 @@ async def _until(ready: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def trigger_ours(tell: Callable[[list[float]], None], host: str, count: int, folder: Path) -> None:
-    """Have a whole hedger answer each high mark with the order that its gap asks for."""
+def trigger_ours(tell: Callable[[list[float]], None], host: str, count: int, folder: Path, door: str) -> None:
+    """Have a whole hedger answer each high mark, or each spot fill, with the order that its gap asks for."""
 
     async def run() -> list[float]:
-        endpoints = Endpoints(rest=f"http://{host}", stream=f"ws://{host}", ws_api=f"ws://{host}/ws-fapi/v1")
+        endpoints = Endpoints(
+            rest=f"http://{host}",
+            stream=f"ws://{host}",
+            ws_api=f"ws://{host}/ws-fapi/v1",
+            spot_ws_api=f"ws://{host}{spot.PATH}",
+        )
         keys = {"api_key": Secret(KEY), "api_secret": Secret(SECRET)}
-        hedger = Hedger(load_config([], SETS, {}), endpoints=endpoints, **keys, state_dir=folder)
+        with_spot = folder / "spot.toml"
+        with_spot.write_text(f'[spot]\nsymbols = ["{BTCUSDT}"]\n')
+        paths = [DEMO, with_spot] if door == FILLS else []
+        hedger = Hedger(load_config(paths, SETS, {}), endpoints=endpoints, **keys, state_dir=folder)
+
+        def listens() -> bool:
+            return (
+                door != FILLS
+                or {"spot": "open"}.items() <= {row["name"]: row["state"] for row in hedger.status()["streams"]}.items()
+            )
 
         def level() -> bool:
             state = hedger.core.state
@@ -600,18 +648,20 @@ def trigger_ours(tell: Callable[[list[float]], None], host: str, count: int, fol
 
         async with hedger, aiohttp.ClientSession(trust_env=False) as session:
             found = []
+            await _until(listens)
             for _ in range(count):
                 await _until(level)
-                await hedger.execute_trade_with_hedge(Deposit(GAP))
-                found.append(await _round(session, host))
+                if door == MARKS:
+                    await hedger.execute_trade_with_hedge(Deposit(GAP))
+                found.append(await _round(session, host, door))
             await _until(level)
         return found
 
     tell(uvloop.run(run()))
 
 
-def trigger_bare(tell: Callable[[list[float]], None], host: str, count: int) -> None:
-    """Answer each high mark with one signed order, and know nothing else."""
+def trigger_bare(tell: Callable[[list[float]], None], host: str, count: int, door: str) -> None:
+    """Answer each high mark, or each spot fill, with one signed order, and know nothing else."""
 
     def query(number: int) -> str:
         words = (
@@ -620,31 +670,44 @@ def trigger_bare(tell: Callable[[list[float]], None], host: str, count: int) -> 
         )
         return f"{words}&signature={hmac.new(SECRET.encode(), words.encode(), hashlib.sha256).hexdigest()}"
 
+    def called(said: dict[str, Any]) -> bool:
+        if door == FILLS:
+            return said["event"].get("x") == "TRADE"
+        row = said["data"]
+        return row["e"] == "markPriceUpdate" and float(row["p"]) > 50_000
+
     async def run() -> list[float]:
-        url = f"ws://{host}/market/stream?streams=btcusdt@markPrice@1s/!contractInfo"
+        marks = f"ws://{host}/market/stream?streams=btcusdt@markPrice@1s/!contractInfo"
+        url = marks if door == MARKS else f"ws://{host}{spot.PATH}"
         found: list[float] = []
-        rising = asyncio.Event()
+        answered, before = 0, False
 
         async def ask(session: aiohttp.ClientSession) -> None:
             for _ in range(count):
-                rising.set()
-                found.append(await _round(session, host))
+                found.append(await _round(session, host, door))
 
         timeout = aiohttp.ClientTimeout(total=10)
         async with (
-            aiohttp.ClientSession(trust_env=False) as door,
+            aiohttp.ClientSession(trust_env=False) as outside,
             aiohttp.ClientSession(trust_env=False, timeout=timeout) as orders,
             connect(url, compression=None, proxy=None) as socket,
         ):
-            asking = asyncio.create_task(ask(door))
+            if door == FILLS:
+                signed = signed_params({"apiKey": KEY, "timestamp": wall_ms()}, HmacSigner(SECRET))
+                await socket.send(
+                    json.dumps({"id": 1, "method": "userDataStream.subscribe.signature", "params": signed})
+                )
+                orjson.loads(await socket.recv())
+            asking = asyncio.create_task(ask(outside))
             async for frame in socket:
-                row = orjson.loads(frame)["data"]
-                if row["e"] == "markPriceUpdate" and rising.is_set() and float(row["p"]) > 50_000:
-                    rising.clear()
-                    address = URL(f"http://{host}{requests.ORDER_PATH}?{query(len(found))}", encoded=True)
+                now = called(orjson.loads(frame))
+                rises, before = now and not before, now
+                if rises:
+                    address = URL(f"http://{host}{requests.ORDER_PATH}?{query(answered)}", encoded=True)
                     async with orders.post(address, headers={"X-MBX-APIKEY": KEY}) as answer:
                         orjson.loads(await answer.read())
-                if asking.done():
+                    answered += 1
+                if answered == count:
                     break
             await asking
         return found
@@ -870,13 +933,14 @@ class Bench:
 
     def _wire(self) -> None:
         count = self._size.orders + WARM
-        with standing(serve_venue) as host:
-            bare = apart(trigger_bare, host, count)[WARM:]
-        with standing(serve_venue) as host:
-            ours = apart(trigger_ours, host, count, self._fresh())[WARM:]
-        for percent in (50, 99):
-            name = f"mark price → order on the wire, p{percent}"
-            self._add(name, "µs", ours=share(ours, percent), bare=share(bare, percent))
+        for door, what in ((MARKS, "mark price"), (FILLS, "spot fill")):
+            with standing(serve_venue) as host:
+                bare = apart(trigger_bare, host, count, door)[WARM:]
+            with standing(serve_venue) as host:
+                ours = apart(trigger_ours, host, count, self._fresh(), door)[WARM:]
+            for percent in (50, 99):
+                name = f"{what} → order on the wire, p{percent}"
+                self._add(name, "µs", ours=share(ours, percent), bare=share(bare, percent))
 
 
 def shown(found: dict[str, Any]) -> None:

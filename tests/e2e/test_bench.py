@@ -22,6 +22,8 @@ FIGURES = {
     "event → committed decision, p99": "µs",
     "mark price → order on the wire, p50": "µs",
     "mark price → order on the wire, p99": "µs",
+    "spot fill → order on the wire, p50": "µs",
+    "spot fill → order on the wire, p99": "µs",
     "replay": "inputs/s",
 }
 

@@ -221,6 +221,10 @@ class Venue:
         """Trade as somebody else does."""
         await self._door("POST", "/__external", {"quantity": quantity})
 
+    async def spot(self, **said: Any) -> dict[str, Any]:
+        """Let something happen to the spot account, and return what is really so."""
+        return await self._door("POST", "/__spot", said)
+
     async def _door(self, method: str, path: str, said: dict[str, Any] | None) -> dict[str, Any]:
         async with (
             aiohttp.ClientSession(trust_env=False) as session,
