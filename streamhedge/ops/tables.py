@@ -108,6 +108,26 @@ def funding_rows(ledger: Ledger) -> list[Row]:
     ]
 
 
+def funding_sums(rows: Iterable[Row], *, length: int) -> list[Row]:
+    """Return what was paid in each stretch of time, asset and symbol, with a running total; oldest first.
+
+    Args:
+        rows: Of ``funding_rows``; a payment belongs to the UTC day of its event.
+        length: Of the time's text that names the stretch: 10 for days, 7 for months.
+    """
+    sums: dict[tuple[str, str, str], list[Decimal]] = {}
+    for row in rows:
+        sums.setdefault((row["time"][:length], row["asset"], row["symbol"]), []).append(Decimal(row["amount"]))
+    total: dict[str, Decimal] = {}
+    found = []
+    for (time, asset, symbol), paid in sorted(sums.items()):
+        amount = sum(paid, Decimal(0))
+        total[asset] = total.get(asset, Decimal(0)) + amount
+        said = {"payments": len(paid), "amount": _plain(amount), "cumulative": _plain(total[asset]), "asset": asset}
+        found.append({"time": time, "symbol": symbol, **said})
+    return found
+
+
 def journal_rows(paths: Sequence[Path], *, on_cut: Callable[[str], None] | None = None) -> Iterator[Row]:
     """Yield one row per note of a recording: what the machine had to say, by the number of the input."""
     for line, reaction in reactions(lines_of(paths, on_cut=on_cut)):

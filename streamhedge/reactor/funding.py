@@ -10,16 +10,18 @@ from dataclasses import replace
 from decimal import Decimal
 
 from streamhedge.domain.commands import Level
-from streamhedge.domain.events import MarkPriceUpdate
+from streamhedge.domain.events import AccountUpdate, MarkPriceUpdate
 from streamhedge.domain.funding import funding_payment
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Symbol
-from streamhedge.reactor.state import Core, FundingMemory
+from streamhedge.reactor.state import Core, FundingMemory, Settlement
 from streamhedge.rules.funding import funding_ratio, settlements_within
 from streamhedge.rules.hedge import policy_short
 from streamhedge.rules.params import HedgeParams
 from streamhedge.rules.view import HedgeView
 
 LOOK_NS = 3_600 * NS_PER_SECOND
+RECENT_MS = 60_000
+FITS = Decimal("0.01")
 
 
 def in_force(core: Core, hedge: HedgeParams) -> HedgeParams:
@@ -91,22 +93,54 @@ def _opened(core: Core, hedge: HedgeParams) -> Decimal:
 
 
 def price_moved(core: Core, event: MarkPriceUpdate) -> None:
-    """Count what the opened exposure gains by a frame, and what it saved at a settlement that passed."""
+    """Keep what a settlement that passed was computed from; count what the opened exposure gains and saves."""
     hedge = core.hedge_of(event.symbol)
     held = core.state.book.marks.get(event.symbol)
-    memory = core.state.memory.get(Symbol(event.symbol))
-    if hedge is None or held is None or memory is None or memory.funding is None:
+    if held is None or event.event_time_ms < held.event_time_ms:
         return
-    if event.event_time_ms < held.event_time_ms:
+    settles_ms = held.next_funding_time_ms
+    passed = event.event_time_ms >= settles_ms > 0 and event.next_funding_time_ms != settles_ms
+    rate = held.funding_rate if passed else None
+    if rate is not None:
+        size = core.state.book.quantity(event.symbol)
+        core.state.settlements[event.symbol] = Settlement(settles_ms, size, held.mark_price, rate)
+    memory = core.state.memory.get(event.symbol)
+    if hedge is None or memory is None or memory.funding is None:
         return
     opened = _opened(core, hedge)
     if opened == 0:
         return
     memory.funding.opened_pnl += opened * (event.index_price - held.index_price)
-    passed = (
-        event.event_time_ms >= held.next_funding_time_ms > 0 and event.next_funding_time_ms != held.next_funding_time_ms
-    )
-    if passed and held.funding_rate is not None:
+    if rate is not None:
         # The short that is not held would have paid this.
-        missed = funding_payment(position_amount=-opened, mark_price=held.mark_price, funding_rate=held.funding_rate)
+        missed = funding_payment(position_amount=-opened, mark_price=held.mark_price, funding_rate=rate)
         memory.funding.saved -= missed
+
+
+def symbol_of(core: Core, event: AccountUpdate, amount: Decimal) -> Symbol | None:
+    """Return the contract that a payment is of: as the venue says, or the only one that it fits; None where none does.
+
+    A payment of an isolated position carries its row. Any other fits -q*M*r within a hundredth, of a settlement in the
+    minute before (HEDGING §5).
+    """
+    if event.funding_symbol is not None:
+        return event.funding_symbol
+    if len(event.positions) == 1:
+        return event.positions[0].symbol
+    fitting = []
+    for symbol, mark in core.state.book.marks.items():
+        settled = core.state.settlements.get(symbol)
+        if settled is None or not _just_before(event, settled.time_ms):
+            # Its first frame after the settlement is still on its way.
+            if not _just_before(event, mark.next_funding_time_ms) or mark.funding_rate is None:
+                continue
+            size = core.state.book.quantity(symbol)
+            settled = Settlement(mark.next_funding_time_ms, size, mark.mark_price, mark.funding_rate)
+        expected = -settled.quantity * settled.mark_price * settled.rate
+        if expected != 0 and abs(amount - expected) <= abs(expected) * FITS:
+            fitting.append(symbol)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _just_before(event: AccountUpdate, settled_ms: int) -> bool:
+    return 0 <= event.transaction_time_ms - settled_ms <= RECENT_MS

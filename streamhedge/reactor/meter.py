@@ -13,6 +13,7 @@ from streamhedge.domain.events import AccountUpdate, ExecutionReport, MarkPriceU
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, divide
 from streamhedge.reactor.decide import open_orders
 from streamhedge.reactor.exposure import pending_interval
+from streamhedge.reactor.funding import symbol_of
 from streamhedge.reactor.state import Core, SymbolMemory, trading_state
 from streamhedge.rules.hedge import tolerated_usd
 from streamhedge.rules.params import HedgeParams
@@ -232,18 +233,21 @@ def count_funding(core: Core, event: AccountUpdate) -> None:
             continue
         if row.asset == core.policy.margin_asset:
             core.state.meter.funding += row.change
+        symbol = symbol_of(core, event, row.change)
+        # Where the venue does not say whose it is, two of one moment differ by their amount.
+        unsaid = "" if event.funding_symbol is not None else f":{row.change}"
         core.persist(
             "funding",
-            f"{event.transaction_time_ms}:{row.asset}:{event.funding_symbol or ''}",
+            f"{event.transaction_time_ms}:{row.asset}:{symbol or ''}{unsaid}",
             asset=row.asset,
             amount=str(row.change),
-            symbol=event.funding_symbol,
+            symbol=symbol,
             time_ms=event.transaction_time_ms,
         )
         core.note(
             "funding",
             Level.INFO,
-            event.funding_symbol,
+            symbol,
             f"{row.change:+f} {row.asset}",
             amount=str(row.change),
             asset=row.asset,

@@ -57,6 +57,16 @@ class Exposure:
 
 
 @state
+class Settlement:
+    """What a symbol's last settlement was computed from, by the last frame before it; signed size, quote units."""
+
+    time_ms: int
+    quantity: Decimal
+    mark_price: Decimal
+    rate: Decimal
+
+
+@state
 class FundingMemory:
     """The funding-aware ratio in force and its counterfactual against the fixed ratio; quote units, + is a gain.
 
@@ -291,6 +301,7 @@ class State:
     budget: BudgetChanged | None = None
     silent_until_ns: int = 0
     banned: bool = False
+    settlements: dict[Symbol, Settlement] = field(default_factory=dict)
     ramp_until_ns: int = 0
     maintained: bool = False
     """True from a refusal for maintenance until the book is LIVE again."""

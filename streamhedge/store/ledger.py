@@ -472,7 +472,7 @@ class Ledger:
             raise StoreError(f"backup {path}: {error}; no copy was made") from error
 
     def export(self, folder: Path) -> list[Path]:
-        """Write float trades, orders, fills and funding as CSV, times in UTC (ISO 8601), one file each.
+        """Write float trades, orders, fills, funding and attribution as CSV, times in UTC (ISO 8601), one file each.
 
         Args:
             folder: Where to; made when it is not there.
@@ -484,7 +484,8 @@ class Ledger:
             CommandError: one of them exists; nothing was written.
             StoreError: the disk refused.
         """
-        tables = tables_of(self.float_trades(), self.intents(), self.rows("fill"), self.rows("funding"))
+        rows = (self.rows(kind) for kind in ("fill", "funding", "attribution"))
+        tables = tables_of(self.float_trades(), self.intents(), *rows)
         paths = {folder / f"{name}.csv": table for name, table in tables.items()}
         for path in paths:
             if os.path.lexists(path):

@@ -21,10 +21,12 @@ ORDER = (
     *("target", "position_before", "decision_mark", "sent", "ended", "error_code", "error_message", "reason"),
 )
 FILL = ("client_order_id", "side", "quantity", "price", "commission", "commission_asset", "realised_pnl")
+ATTRIBUTION = ("day", "run", "line", "amount")
 FUNDING = ("symbol", "asset", "amount")
 
 
 iso_utc = utc_text
+DAY_MS = 86_400_000
 
 
 def tables_of(
@@ -32,14 +34,22 @@ def tables_of(
     orders: Iterable[Order],
     fills: Iterable[tuple[str, dict[str, Any]]],
     funding: Iterable[tuple[str, dict[str, Any]]],
+    attribution: Iterable[tuple[str, dict[str, Any]]],
 ) -> dict[str, Table]:
-    """Return the four tables by name, each with its header line first."""
+    """Return the tables by name, each with its header line first."""
     return {
         "float_trades": [list(FLOAT_TRADE), *(_trade(trade) for trade in float_trades)],
         "orders": [list(ORDER), *(_order(order) for order in orders)],
         "fills": [["time", "fill", *FILL], *(_row(key, fields, FILL) for key, fields in fills)],
         "funding": [["time", "payment", *FUNDING], *(_row(key, fields, FUNDING) for key, fields in funding)],
+        "attribution": [list(ATTRIBUTION), *(line for _, fields in attribution for line in _lines(fields))],
     }
+
+
+def _lines(fields: dict[str, Any]) -> Table:
+    """Return one row per line of a day and run; days as ISO 8601, quote units, + is a gain."""
+    day = iso_utc(fields["day"] * DAY_MS)[:10]
+    return [[day, str(fields["epoch"]), name, _text(amount)] for name, amount in sorted(fields["lines"].items())]
 
 
 def _trade(trade: FloatTrade) -> list[str]:

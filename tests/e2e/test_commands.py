@@ -253,7 +253,13 @@ async def test_the_books_are_sound_and_can_be_taken_away(account: Account) -> No
     copied.close()
     folder = account.folder / "export"
     await in_group(account, "ledger", "export", str(folder))
-    assert {path.name for path in folder.iterdir()} == {"float_trades.csv", "orders.csv", "fills.csv", "funding.csv"}
+    assert {path.name for path in folder.iterdir()} == {
+        "float_trades.csv",
+        "orders.csv",
+        "fills.csv",
+        "funding.csv",
+        "attribution.csv",
+    }
 
 
 # ---------------------------------------------------------------- states

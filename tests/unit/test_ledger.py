@@ -558,9 +558,15 @@ def test_the_books_go_out_as_csv_in_utc(ledger: Ledger, tmp_path: Path) -> None:
     funding = {"asset": USDT, "amount": "-12.31000000", "symbol": None, "time_ms": T0_MS}
     ledger.persist(Persist("funding", "1:USDT:", funding))
     paths = ledger.export(tmp_path / "out")
-    assert [each.name for each in paths] == ["float_trades.csv", "orders.csv", "fills.csv", "funding.csv"]
+    assert [each.name for each in paths] == [
+        "float_trades.csv",
+        "orders.csv",
+        "fills.csv",
+        "funding.csv",
+        "attribution.csv",
+    ]
     assert {stat.S_IMODE(each.stat().st_mode) for each in paths} == {0o600}
-    trades, orders, fills, payments = map(read_csv, paths)
+    trades, orders, fills, payments, _ = map(read_csv, paths)
     assert trades[0] == {
         **{
             "time": "2026-11-20T08:00:00.000Z",

@@ -180,14 +180,16 @@ def test_a_recording_without_inputs_is_drawn_empty(tmp_path: Path) -> None:
     assert "nothing to show yet" in page.text
     assert page.empty == {
         *("empty-float", "empty-naked", "empty-distance", "empty-price", "empty-funding", "empty-latency"),
-        *("empty-orders", "empty-events", "empty-causes"),
+        *("empty-orders", "empty-events", "empty-causes", "empty-attribution"),
     }
 
 
 def test_a_chart_without_data_says_so(tmp_path: Path) -> None:
     text, _ = report(Recorder(tmp_path).mark("67000").trade("1").done(), tmp_path / "out")
     page = Page(text)
-    assert page.empty == {"empty-distance", "empty-funding", "empty-latency", "empty-orders", "empty-causes"}
+    assert page.empty == {
+        *("empty-distance", "empty-funding", "empty-latency", "empty-orders", "empty-causes", "empty-attribution")
+    }
     assert "no funding in this recording" in page.text
     assert [chart["id"].split("-")[1] for chart in page.charts] == ["float", "naked", "price"]
 
@@ -196,7 +198,7 @@ def test_a_recording_of_a_book_that_hedges_nothing_has_no_plots(tmp_path: Path) 
     text, rows = report(Recorder(tmp_path, hedges=()).mark("67000").done(), tmp_path / "out")
     page = Page(text)
     assert rows == [] and page.charts == []
-    assert page.empty == {"empty-hedges", "empty-orders", "empty-events", "empty-causes"}
+    assert page.empty == {"empty-hedges", "empty-orders", "empty-events", "empty-causes", "empty-attribution"}
 
 
 def test_a_torn_last_line_is_named(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ ORDER_COLUMNS = (
 )
 ORDER_TEXT = ("time", "client_order_id", "purpose", "side", "quantity", "status", "filled", "average_price", "reason")
 FUNDING_COLUMNS = ("time", "symbol", "amount", "asset")
+FUNDING_SUMS = ("time", "symbol", "payments", "amount", "cumulative", "asset")
+STRETCHES = {"day": 10, "month": 7}
+"""How much of a time names a stretch of it."""
 JOURNAL_COLUMNS = ("time", "seq", "level", "code", "symbol", "text")
 BOOK_TEXT = (
     *("symbol", "quantity", "entry_price", "mark_price", "unrealized_pnl", "liquidation_price"),
@@ -146,14 +149,29 @@ def orders(**said: Any) -> None:
     show(common, said, lambda: tables.order_rows(books), title="orders", columns=ORDER_COLUMNS, text=ORDER_TEXT)
 
 
-@click.command(epilog=example("streamhedge funding --since 7d --format csv"))
+@click.command(epilog=example("streamhedge funding --since 7d --format csv", "streamhedge funding --by month"))
 @shared
 @tabular
+@click.option("--by", type=click.Choice(tuple(STRETCHES)), help="Sums with a running total instead of each payment.")
 def funding(**said: Any) -> None:
     """Show realised funding payments, from the ledger; + was received."""
     common = common_of(said)
     books = tables.open_ledger(account_folder(common))
-    show(common, said, lambda: tables.funding_rows(books), title="funding", columns=FUNDING_COLUMNS)
+    length = STRETCHES.get(said["by"] or "")
+    if length is None:
+        show(common, said, lambda: tables.funding_rows(books), title="funding", columns=FUNDING_COLUMNS)
+        return
+    now = datetime.now(UTC)
+    since, until = (tables.moment_ms(said[end], now=now) if said[end] else None for end in ("since", "until"))
+    show(
+        common,
+        {**said, "since": None, "until": None},
+        lambda: tables.funding_sums(
+            tables.between(tables.funding_rows(books), since_ms=since, until_ms=until), length=length
+        ),
+        title=f"funding by {said['by']}, UTC",
+        columns=FUNDING_SUMS,
+    )
 
 
 @click.command(epilog=example("streamhedge journal --since 10m", "streamhedge journal recordings/ --format json"))
@@ -258,7 +276,7 @@ def ledger_verify(**said: Any) -> None:
 @shared
 @click.argument("folder", type=click.Path(path_type=Path))
 def ledger_export(**said: Any) -> None:
-    """Write float trades, orders, fills and funding as CSV files, UTC, ISO 8601; never over another file."""
+    """Write float trades, orders, fills, funding and attribution as CSV files, UTC, ISO 8601; never over another file."""
     common = common_of(said)
     paths = tables.open_ledger(account_folder(common)).export(said["folder"])
     out({"files": [str(path) for path in paths]}) if common.json else click.echo("\n".join(str(path) for path in paths))

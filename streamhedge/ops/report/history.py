@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from streamhedge.domain.commands import Note
+from streamhedge.domain.commands import Note, Persist
 from streamhedge.domain.order import Order
 from streamhedge.domain.values import ZERO, ClientOrderId, Symbol, exact
 from streamhedge.errors import ReplayDiverged
@@ -128,6 +128,8 @@ class History:
     orders_seen: int = 0
     answered_ns: dict[ClientOrderId, int] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
+    attribution: dict[tuple[int, int], dict[str, Decimal]] = field(default_factory=dict)
+    """Lines by (epoch, UTC day); quote units, + is a gain (HEDGING §7)."""
     max_naked_usd: Decimal = ZERO
     min_distance: Decimal | None = None
     first_ns: int = 0
@@ -182,6 +184,9 @@ class _Reader:
         if line.source == "rest":
             self._answer(line, pump.last_ns)
         for reaction in reactions:
+            for command in reaction.commands:
+                if isinstance(command, Persist) and command.table == "attribution":
+                    self._attribute(pump.reactor.core, command)
             for note in reaction.notes:
                 self._note(pump, reaction.seq, note)
         reactions.clear()
@@ -200,6 +205,7 @@ class _Reader:
                 history.summary = core_summary(core, history.last_ns)
             history.hedges = [hedge_status(core, hedge, history.last_ns) for hedge in core.policy.hedges]
             history.digest = self._pump.digest()
+            self._attribute(core)
         history.checkpoints = self._replayer.checkpoints
         return history
 
@@ -217,6 +223,7 @@ class _Reader:
             return
         if self._pump is not None:
             self._before = self._before.plus(self._pump.reactor.state.meter, self._start)
+            self._attribute(self._pump.reactor.core)
         self._pump = pump
         self._start = replace(
             pump.reactor.state.meter, naked_usd_seconds=dict(pump.reactor.state.meter.naked_usd_seconds)
@@ -226,6 +233,16 @@ class _Reader:
         for name, order in pump.reactor.state.orders.items():
             if order.is_open:
                 self._order(name, order)
+
+    def _attribute(self, core: Core, written: Persist | None = None) -> None:
+        """Keep the lines of a run day by day: as the ledger was told, or, at the end, as they stand."""
+        kept, epoch = self.history.attribution, core.state.epoch
+        if written is None:
+            kept.update({(epoch, day): dict(lines) for day, lines in core.state.attribution.days.items()})
+            return
+        lines = written.fields["lines"]
+        assert isinstance(lines, dict), "a row of the attribution has its lines"
+        kept[epoch, int(str(written.fields["day"]))] = {name: Decimal(amount) for name, amount in lines.items()}
 
     def _sample(self, core: Core) -> None:
         history = self.history

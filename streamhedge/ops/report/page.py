@@ -17,6 +17,7 @@ from streamhedge.domain.order import Order
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, ClientOrderId
 from streamhedge.errors import ConfigError
 from streamhedge.live.status import slippage_basis_points
+from streamhedge.ops.report.attribution import attribution_rows, cost_of_hedge, summed
 from streamhedge.ops.report.charts import CAUSE_COLOURS, OTHER_CAUSE, Chart, charts_of, clock, shown, waited_ms
 from streamhedge.ops.report.history import NOTES_MOST, ORDERS_MOST, History
 from streamhedge.ops.report.table import utc
@@ -42,7 +43,7 @@ def page(history: History) -> str:
         parts.append(
             '<p class="empty" id="empty-hedges">no hedge in this recording: a book that was read, nothing to plot</p>'
         )
-    parts += [_orders(history), _events(history), _facts(history)]
+    parts += [_attribution(history), _orders(history), _events(history), _facts(history)]
     title = f"streamhedge report {utc(history.first_ns)}" if history.inputs else "streamhedge report"
     return "\n".join(
         (
@@ -263,6 +264,25 @@ def _table(heads: Iterable[str], rows: str, *, place: str, label: str) -> str:
     return (
         f'<div class="scroll" id="{place}" tabindex="0" role="region" aria-label="{shown(label)}"><table>'
         f"<thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _attribution(history: History) -> str:
+    title = "<section><h2>Where the value went</h2>\n"
+    if not history.attribution:
+        return f'{title}<p class="empty" id="empty-attribution">no attribution in this recording</p></section>'
+
+    def cells(words: Sequence[str], amount: Decimal) -> str:
+        left = "".join(f"<td>{shown(word)}</td>" for word in words)
+        return f'<tr>{left}<td class="number">{amount:+,.8f}</td></tr>'
+
+    cost = "".join(cells((name,), amount) for name, amount in cost_of_hedge(summed(history.attribution)))
+    rows = "".join(cells(row[:3], row[3]) for row in attribution_rows(history.attribution))
+    return (
+        f'{title}<p class="says">USDT, + is a gain. The lines of a day add up to the change of the treasury\'s value.</p>'
+        + _table(("what the hedge earned or cost", "USDT"), cost, place="cost", label="Cost of hedge")
+        + _table(("run", "day, UTC", "line", "USDT"), rows, place="attribution", label="Attribution")
+        + "</section>"
     )
 
 
