@@ -390,10 +390,20 @@ class PositionBook:
             return held.isolated
         return self.isolated.get(symbol, False)
 
-    def cross_others(self, symbol: Symbol, margin_asset: Asset) -> list[HeldPosition]:
-        """Return the other open cross positions on the same margin asset whose mark and brackets are known."""
+    def cross_others(
+        self, symbol: Symbol, margin_asset: Asset, *, among: Sequence[Symbol] | None = None
+    ) -> list[HeldPosition]:
+        """Return the other open cross positions on the same margin asset whose mark and brackets are known.
+
+        Args:
+            symbol: What is left out.
+            margin_asset: The margin.
+            among: Only one-way positions of these symbols; None means all.
+        """
         found: list[HeldPosition] = []
-        for held in self.positions.values():
+        keys = None if among is None else [(name, PositionSide.BOTH) for name in among]
+        rows = self.positions.values() if keys is None else [self.positions[k] for k in keys if k in self.positions]
+        for held in rows:
             instrument = self.instruments.get(held.symbol)
             if held.symbol == symbol or held.quantity == 0 or held.isolated or instrument is None:
                 continue

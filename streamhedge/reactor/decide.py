@@ -20,6 +20,7 @@ from streamhedge.rules.hedge import decide_hedge, policy_short, tolerated_usd
 from streamhedge.rules.limits import Approved, GateContext, Refused, gate
 from streamhedge.rules.liquidation import read_ladder
 from streamhedge.rules.params import HedgeParams
+from streamhedge.rules.triggers import Rest
 from streamhedge.rules.view import (
     Blocked,
     BookStatus,
@@ -38,8 +39,24 @@ def open_orders(core: Core, hedge: HedgeParams) -> list[Order]:
     return [order for order in core.open_orders() if order.symbol == hedge.symbol]
 
 
-def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
-    """Build what the rules see of one hedge; None before filters, a first mark and the margin's balance are known."""
+def _unmarked(core: Core, hedge: HedgeParams) -> list[Symbol]:
+    """Return the other cross positions whose mark or brackets are not known."""
+    assert core.triggers is not None, "a reactor builds it"
+    return core.state.book.unmarked(hedge.symbol) if core.triggers.unmarked else []
+
+
+MANY = 32
+"""Other positions on a margin up to which they are looked at one by one on every input."""
+
+
+def view_of(core: Core, hedge: HedgeParams, *, quiet: bool = False) -> HedgeView | None:
+    """Build what the rules see of one hedge; None before filters, a first mark and the margin's balance are known.
+
+    Args:
+        core: The reactor's.
+        hedge: The hedge.
+        quiet: Take what no hedge steers as sums, which is right while nothing on the margin is near its liquidation.
+    """
     book = core.state.book
     instrument = book.instruments.get(hedge.symbol)
     mark = book.marks.get(hedge.symbol)
@@ -68,9 +85,11 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         mark_suspicious=mark.is_suspicious(core.now_ns),
         isolated=isolated,
         wallet=book.wallet(hedge.symbol, instrument.margin_asset),
-        available=book.available(instrument.margin_asset),
+        available=(core.triggers if quiet and core.triggers is not None else book).available(instrument.margin_asset),
         leverage=book.leverage.get(hedge.symbol, hedge.leverage),
-        others=() if isolated and book.quantity(hedge.symbol) != 0 else _others(core, hedge, instrument.margin_asset),
+        others=()
+        if isolated and book.quantity(hedge.symbol) != 0
+        else _others(core, hedge, instrument.margin_asset, steered_only=quiet),
         trading_state=trading_state(core.state),
         symbol_state=symbol_state(memory),
         book_status=core.state.book_status,
@@ -85,11 +104,12 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
         warned=memory.ladder_step is not LadderStep.CLEAR,
         now_ns=core.now_ns,
         lag_ms=core.state.lag_ms,
-        unmarked=(*book.unmarked(hedge.symbol), *(() if isolated else unknown)),
+        unmarked=(*_unmarked(core, hedge), *(() if isolated else unknown)),
         doubt_raises=any(order.in_doubt and not order.reduce_only for order in working),
         cutting=memory.cutting,
         cut_to=memory.cut_to,
         peers=() if isolated else peers,
+        rest=_rest(core, hedge, instrument.margin_asset) if quiet else None,
         ramp_until_ns=core.state.ramp_until_ns,
         ramp_first=is_first_of_ramp(core, memory),
         raised_ns=memory.raised_ns,
@@ -99,12 +119,36 @@ def view_of(core: Core, hedge: HedgeParams) -> HedgeView | None:
     )
 
 
-def _others(core: Core, hedge: HedgeParams, margin_asset: Asset) -> tuple[Leg, ...]:
+def is_quiet(core: Core, hedge: HedgeParams) -> bool:
+    """Return whether sums say all there is to say of the other positions: they are many, and nothing is near or open."""
+    book, memory = core.state.book, core.memory_of(hedge.symbol)
+    instrument, index = book.instruments.get(hedge.symbol), core.triggers
+    if instrument is None or index is None or index.legs(instrument.margin_asset) <= MANY:
+        return False
+    if book.is_isolated(hedge.symbol) or book.dual_side or index.is_near(hedge.symbol, instrument.margin_asset):
+        return False
+    if core.state.open_ids or any(core.memory_of(other.symbol).exposure for other in core.policy.hedges):
+        return False
+    calm = memory.ladder_step is LadderStep.CLEAR and memory.cutting is None
+    return calm and memory.missing == 0 and not margin.is_stepped_up(core, memory)
+
+
+def _rest(core: Core, hedge: HedgeParams, margin_asset: Asset) -> Rest:
+    """Return the sums over what no hedge steers, at the distance that raising leaves."""
+    assert core.triggers is not None, "a reactor builds it"
+    ladder = core.policy.ladder
+    distance = ladder.rehedge if core.memory_of(hedge.symbol).paced else ladder.reopen
+    steered = [hedge.symbol, *(other.symbol for other in _sharing(core, hedge, margin_asset))]
+    return core.triggers.without(margin_asset, steered, distance)
+
+
+def _others(core: Core, hedge: HedgeParams, margin_asset: Asset, *, steered_only: bool = False) -> tuple[Leg, ...]:
     """Return what else shares the margin; what our own hedges have open there counts at the worst end."""
     book = core.state.book
     pending = {other.symbol: pending_interval(core, other.symbol)[0] for other in _sharing(core, hedge, margin_asset)}
     legs = []
-    for held in book.cross_others(hedge.symbol, margin_asset):
+    among = list(pending) if steered_only else None
+    for held in book.cross_others(hedge.symbol, margin_asset, among=among):
         steered = held.symbol in pending and held.position_side is PositionSide.BOTH
         block = core.memory_of(held.symbol).block if steered else None
         legs.append(
@@ -169,7 +213,7 @@ def run_rules(core: Core) -> None:
     if not core.state.setup_done:
         return
     for hedge in core.policy.hedges:
-        view = view_of(core, hedge)
+        view = view_of(core, hedge, quiet=is_quiet(core, hedge))
         memory = core.memory_of(hedge.symbol)
         if view is None:
             if memory.block is not None:

@@ -7,7 +7,15 @@ hedge steers has no ladder: a person is told once when it comes within ``warn``,
 from __future__ import annotations
 
 from streamhedge.domain.commands import Level
-from streamhedge.domain.events import AccountUpdate, Event, MarkPriceUpdate, PositionSide, SetupDone, Snapshot
+from streamhedge.domain.events import (
+    AccountConfigUpdate,
+    AccountUpdate,
+    Event,
+    MarkPriceUpdate,
+    PositionSide,
+    SetupDone,
+    Snapshot,
+)
 from streamhedge.domain.values import ZERO, Symbol
 from streamhedge.reactor.state import Core
 from streamhedge.rules.liquidation import WARN_RESOLVES
@@ -18,7 +26,8 @@ SIDES = (PositionSide.BOTH, PositionSide.LONG, PositionSide.SHORT)
 
 def index_of(core: Core) -> TriggerIndex:
     """Return the index of all positions the book holds."""
-    index = TriggerIndex(core.policy.ladder.warn + WARN_RESOLVES)
+    ladder = core.policy.ladder
+    index = TriggerIndex(ladder.warn + WARN_RESOLVES, tuple(dict.fromkeys((ladder.reopen, ladder.rehedge))))
     for asset, balance in core.state.book.balances.items():
         index.set_wallet(asset, balance.cross_wallet_balance)
     for symbol in dict.fromkeys(symbol for symbol, _ in core.state.book.positions):
@@ -41,6 +50,8 @@ def follow(core: Core, event: Event) -> None:
             index.set_wallet(row.asset, book.balances[row.asset].cross_wallet_balance)
         for position in event.positions:
             _put(core, index, position.symbol)
+    elif isinstance(event, AccountConfigUpdate) and event.symbol is not None:
+        _put(core, index, event.symbol)
     elif isinstance(event, Snapshot | SetupDone):
         core.triggers = index_of(core)
 
@@ -49,13 +60,17 @@ def _put(core: Core, index: TriggerIndex, symbol: Symbol) -> None:
     book = core.state.book
     instrument, mark = book.instruments.get(symbol), book.marks.get(symbol)
     rows = [book.positions[symbol, side] for side in SIDES if (symbol, side) in book.positions]
-    if instrument is None or mark is None or not rows:
+    index.unmarked.pop(symbol, None)
+    if instrument is None or mark is None:
+        if any(row.quantity != 0 and not row.isolated for row in rows):
+            index.unmarked[symbol] = None
         return
     index.put(
         symbol,
         asset=instrument.margin_asset,
         brackets=instrument.brackets,
         mark_price=mark.mark_price,
+        leverage=book.leverage.get(symbol, 1),
         holdings=[Holding(r.position_side, r.quantity, r.entry_price, r.isolated, r.isolated_wallet) for r in rows],
     )
 

@@ -71,8 +71,9 @@ def _shows(core: Core, memory: SymbolMemory, rows: dict[Symbol, SnapshotPosition
 
 def follow_positions(core: Core) -> None:
     """Follow the mark and read the brackets of every symbol with a cross position: it shares our margin."""
-    book = core.state.book
-    for symbol in book.unmarked(Symbol("")):
+    if core.triggers is not None and not core.triggers.unmarked:
+        return
+    for symbol in core.state.book.unmarked(Symbol("")):
         if symbol not in core.state.followed:
             core.state.followed.append(symbol)
             core.commands.append(FollowSymbol(symbol=symbol))

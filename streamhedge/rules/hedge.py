@@ -68,6 +68,8 @@ def tolerated_usd(params: HedgeParams, *, step_size: Decimal, mark_price: Decima
 def free_margin(view: HedgeView) -> Decimal:
     """Return C: the wallet behind the position plus all PnL, minus the maintenance of the others, quote units."""
     free = view.wallet - view.missing + view.position * (view.mark_price - view.entry_price)
+    if view.rest is not None:
+        free += view.rest.pnl - view.rest.maintenance
     for leg in view.others:
         free += leg.quantity * (leg.mark_price - leg.entry_price)
         free -= held_maintenance(leg)
@@ -163,7 +165,7 @@ def raisable_size(view: HedgeView, *, held: Decimal, price: Decimal) -> Decimal:
 
 def _others_at(view: HedgeView, distance: Decimal) -> Decimal:
     """Return what the other shorts of the margin group need when all rise together (joint distance, HEDGING §3)."""
-    needed = ZERO
+    needed = ZERO if view.rest is None else view.rest.needed
     for leg in view.others:
         notional = leg.short_notional
         if notional > 0:
@@ -189,6 +191,8 @@ def share_of_margin(view: HedgeView, *, capped: Decimal) -> Decimal | None:
     distance = floor_distance_of(view)
     steered = [peer.symbol for peer in view.peers]
     balance = view.wallet - view.missing + view.position * (view.mark_price - view.entry_price)
+    if view.rest is not None:
+        balance += view.rest.pnl - view.rest.maintenance - view.rest.needed
     for leg in view.others:
         balance += leg.quantity * (leg.mark_price - leg.entry_price)
         if leg.quantity > 0:

@@ -66,9 +66,8 @@ def read_ladder(view: HedgeView) -> LadderVerdict:
         step = list(LadderStep)[min(list(LadderStep).index(step) + 1, list(LadderStep).index(LadderStep.CLOSE))]
     price = view.mark_price * (ONE + own)
     if step in (LadderStep.CLEAR, LadderStep.WARN):
-        return LadderVerdict(
-            step, price, own, joint, None, None, "", _remedy(view) if step is LadderStep.WARN else None
-        )
+        told = _remedy(view) if step is LadderStep.WARN else None
+        return LadderVerdict(step, price, own, None if view.rest is not None else joint, None, None, "", told)
     own_fired = own <= (view.ladder.reduce if view.cutting is None else view.ladder.reopen)
     target, draft, hold = _cut(view, step, free=free, held=held, own_fired=own_fired)
     helpless = _helpless(view, target, hold, own=own, joint=joint)
@@ -79,7 +78,7 @@ def _readings(view: HedgeView, *, free: Decimal, held: Decimal) -> tuple[Decimal
     """Return own and joint distance of a short of this size."""
     notional = held * view.mark_price
     own = distance_of_size(free=free, notional=notional, brackets=view.instrument.brackets)
-    joint = None if view.isolated else _joint(view, free, notional)
+    joint = None if view.isolated or view.rest is not None else _joint(view, free, notional)
     return own, own if joint is None else joint
 
 

@@ -16,8 +16,8 @@ from sortedcontainers import SortedKeyList
 
 from streamhedge.domain.events import PositionSide
 from streamhedge.domain.instrument import MarginBracket
-from streamhedge.domain.margin import liquidation_price, maintenance_margin
-from streamhedge.domain.values import ONE, ZERO, Asset, Symbol, record, state
+from streamhedge.domain.margin import liquidation_price, maintenance_margin, trigger_slack
+from streamhedge.domain.values import ONE, ZERO, Asset, Symbol, divide, record, state
 
 SUMS = decimal.Context(prec=90, traps=[decimal.InvalidOperation, decimal.Overflow, decimal.FloatOperation])
 """Wide enough that sums of figures of 34 digits are exact: what was added comes out again without a trace."""
@@ -43,6 +43,18 @@ class Near:
     shortfall: Decimal
 
 
+@record
+class Rest:
+    """What the other positions of a margin sum up to, quote units.
+
+    ``needed`` is what the shorts among them take from the slack when all rise by the distance asked for.
+    """
+
+    pnl: Decimal = ZERO
+    maintenance: Decimal = ZERO
+    needed: Decimal = ZERO
+
+
 @state
 class _Contract:
     """What the index knows of one symbol; ``key`` is K(d) of its cross side, None where it has no direction."""
@@ -51,9 +63,13 @@ class _Contract:
     brackets: tuple[MarginBracket, ...]
     mark_price: Decimal
     holdings: tuple[Holding, ...]
+    leverage: int
     pnl: Decimal = ZERO
     maintenance: Decimal = ZERO
+    initial: Decimal = ZERO
     key: Decimal | None = None
+    needs: dict[Decimal, Decimal] = field(default_factory=dict)
+    """What its short legs take from the slack when they rise by each of the distances that raising asks for."""
     short: bool = False
     """True for a net short: a rise liquidates it, together with the others of its group."""
     isolated_prices: list[tuple[Holding, Decimal | None]] = field(default_factory=list)
@@ -67,7 +83,10 @@ class _Group:
         self.wallet = ZERO
         self.pnl = ZERO
         self.maintenance = ZERO
+        self.initial = ZERO
         self.joint_key = ZERO
+        self.needs: dict[Decimal, Decimal] = {}
+        self.legs = 0
         self.keys: SortedKeyList = SortedKeyList(key=_itself)
 
     @property
@@ -85,13 +104,17 @@ class TriggerIndex:
 
     Args:
         distance: A fraction of the mark, above 0.
+        raising: Distances at which sums over all shorts are kept, for the size that margin carries.
     """
 
-    def __init__(self, distance: Decimal) -> None:
+    def __init__(self, distance: Decimal, raising: Sequence[Decimal] = ()) -> None:
         self.distance = distance
+        self._raising = tuple(raising)
         self._groups: dict[Asset, _Group] = {}
         self._contracts: dict[Symbol, _Contract] = {}
         self._isolated_near: dict[Symbol, list[Holding]] = {}
+        self.unmarked: dict[Symbol, None] = {}
+        """Symbols with a cross position whose mark or brackets are not known; whoever fills the index says so."""
 
     # ------------------------------------------------------------ writing
 
@@ -111,13 +134,14 @@ class TriggerIndex:
         brackets: tuple[MarginBracket, ...],
         mark_price: Decimal,
         holdings: Sequence[Holding],
+        leverage: int = 1,
     ) -> None:
         """Replace all that is known of a symbol; no holdings: it is flat."""
         self._take_out(symbol)
         held = tuple(holding for holding in holdings if holding.quantity != 0)
         if not held:
             return
-        contract = _Contract(asset=asset, brackets=brackets, mark_price=mark_price, holdings=held)
+        contract = _Contract(asset=asset, brackets=brackets, mark_price=mark_price, holdings=held, leverage=leverage)
         self._contracts[symbol] = contract
         for holding in held:
             if holding.isolated:
@@ -154,17 +178,29 @@ class TriggerIndex:
     def _measure(self, symbol: Symbol, contract: _Contract) -> None:
         """Compute what the mark makes of a contract, and add it to its group."""
         mark, brackets = contract.mark_price, contract.brackets
-        contract.pnl = contract.maintenance = net = ZERO
+        contract.pnl = contract.maintenance = contract.initial = net = ZERO
+        contract.needs = dict.fromkeys(self._raising, ZERO)
         for holding in contract.holdings:
             if not holding.isolated:
                 contract.pnl += holding.quantity * (mark - holding.entry_price)
                 contract.maintenance += maintenance_margin(notional=abs(holding.quantity) * mark, brackets=brackets)
+                contract.initial += divide(abs(holding.quantity) * mark, Decimal(contract.leverage))
                 net += holding.quantity
+                if holding.quantity < 0:
+                    for distance in self._raising:
+                        notional = -holding.quantity * mark
+                        contract.needs[distance] += trigger_slack(
+                            notional=notional, distance=distance, brackets=brackets
+                        )
         contract.short = net < 0
         contract.key = self._key_of(contract, self.distance) if net != 0 else None
         group = self._group(contract.asset)
         group.pnl = SUMS.add(group.pnl, contract.pnl)
         group.maintenance = SUMS.add(group.maintenance, contract.maintenance)
+        group.initial = SUMS.add(group.initial, contract.initial)
+        group.legs += len(contract.holdings)
+        for distance, needed in contract.needs.items():
+            group.needs[distance] = SUMS.add(group.needs.get(distance, ZERO), needed)
         if contract.key is not None:
             group.keys.add((contract.key, symbol))
             if contract.short:
@@ -178,6 +214,10 @@ class TriggerIndex:
         group = self._group(contract.asset)
         group.pnl = SUMS.subtract(group.pnl, contract.pnl)
         group.maintenance = SUMS.subtract(group.maintenance, contract.maintenance)
+        group.initial = SUMS.subtract(group.initial, contract.initial)
+        group.legs -= len(contract.holdings)
+        for distance, needed in contract.needs.items():
+            group.needs[distance] = SUMS.subtract(group.needs[distance], needed)
         if contract.key is not None:
             group.keys.remove((contract.key, symbol))
             if contract.short:
@@ -215,6 +255,35 @@ class TriggerIndex:
     def slack(self, asset: Asset) -> Decimal:
         """Return margin balance minus all maintenance of a margin group, quote units."""
         return self._group(asset).slack
+
+    def available(self, asset: Asset) -> Decimal:
+        """Return cross wallet plus PnL minus initial margin, quote units, at least 0."""
+        group = self._group(asset)
+        return max(ZERO, SUMS.subtract(SUMS.add(group.wallet, group.pnl), group.initial))
+
+    def legs(self, asset: Asset) -> int:
+        """Return how many positions stand on a margin, isolated ones beside it included."""
+        return self._group(asset).legs
+
+    def is_near(self, symbol: Symbol, asset: Asset) -> bool:
+        """Return whether a cross position is near, by itself or with the other shorts of its group, at O(1)."""
+        group, contract = self._group(asset), self._contracts.get(symbol)
+        slack = group.slack
+        if slack <= 0 or group.joint_key >= slack:
+            return True
+        return contract is not None and contract.key is not None and contract.key >= slack
+
+    def without(self, asset: Asset, symbols: Sequence[Symbol], distance: Decimal) -> Rest:
+        """Return what a margin group sums up to when some symbols are left out; ``distance`` is one of ``raising``."""
+        group = self._group(asset)
+        pnl, maintenance, needed = group.pnl, group.maintenance, group.needs.get(distance, ZERO)
+        for symbol in symbols:
+            contract = self._contracts.get(symbol)
+            if contract is not None and contract.asset == asset:
+                pnl = SUMS.subtract(pnl, contract.pnl)
+                maintenance = SUMS.subtract(maintenance, contract.maintenance)
+                needed = SUMS.subtract(needed, contract.needs[distance])
+        return Rest(pnl, maintenance, needed)
 
     def _near_in(self, group: _Group, distance: Decimal) -> Iterator[Near]:
         slack = group.slack

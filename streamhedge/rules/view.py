@@ -9,6 +9,7 @@ from streamhedge.domain.instrument import Instrument
 from streamhedge.domain.order import OrderType, Purpose, Side, TimeInForce
 from streamhedge.domain.values import ZERO, Symbol, record
 from streamhedge.rules.params import HedgeParams, LadderParams, Limits
+from streamhedge.rules.triggers import Rest
 
 
 class TradingState(Enum):
@@ -90,6 +91,8 @@ class HedgeView:
         available: Available balance by the latest knowledge, quote units.
         leverage: The symbol's leverage setting.
         others: The other cross positions that share the margin, marked.
+        rest: What the positions that no hedge steers sum up to, where ``others`` leaves them out because they are many and
+            nothing on the margin is near its liquidation; then the joint reading is not computed.
         peers: The other hedges on the same margin.
         trading_state, symbol_state, book_status: Trust and permission at this moment.
         position_trusted: The position was confirmed by a snapshot since the last gap.
@@ -154,6 +157,7 @@ class HedgeView:
     reduce_after_ns: int = 0
     doubt_raises: bool = False
     peers: tuple[Peer, ...] = ()
+    rest: Rest | None = None
     ramp_until_ns: int = 0
     ramp_first: bool = False
     raised_ns: int = 0

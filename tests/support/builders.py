@@ -374,6 +374,7 @@ def check_invariants(machine: Reactor) -> None:
         assert sorted(kept.near(), key=str) == sorted(fresh.near(), key=str), "the trigger index is that of the book"
         for asset in state.book.balances:
             assert kept.slack(asset) == fresh.slack(asset)
+        assert bool(kept.unmarked) == bool(state.book.unmarked(Symbol("")))
     for memory in state.memory.values():
         at_once = [name for name in open_ids if state.orders[name].symbol == memory.symbol]
         assert len(at_once) <= 2, "one order on a symbol, and the ladder beside one in doubt"

@@ -1,0 +1,106 @@
+"""With many positions beside it a hedge is decided from sums: as it would be from each of them, and at a bounded cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamhedge.domain.events import AccountConfigUpdate, Event, SnapshotPosition
+from streamhedge.domain.values import NS_PER_MS, Asset, Symbol, exact
+from streamhedge.reactor import decide
+from streamhedge.reactor.reactor import Reactor
+from streamhedge.rules.hedge import decide_hedge
+from streamhedge.rules.liquidation import read_ladder
+from streamhedge.rules.view import LadderStep
+from tests.support import builders as make
+
+D = Decimal
+ETHUSDT = Symbol("ETHUSDT")
+
+
+@pytest.fixture(autouse=True)
+def own_context() -> Iterator[None]:
+    with exact():
+        yield
+
+
+class Crowd:
+    """A machine with two hedges, and so many positions beside them that no hedge steers."""
+
+    def __init__(self, wallet: int, sizes: list[int], *, shorts: tuple[int, int] = (10, 0)) -> None:
+        ether = make.hedge_params(asset=Asset("ETH"), symbol=ETHUSDT, max_short=D(500), max_order_quantity=D(500))
+        self.machine: Reactor = make.reactor(hedges=(make.hedge_params(), ether))
+        self.now_ms = make.T0_MS
+        self.symbols = [Symbol(f"S{number:03d}") for number in range(len(sizes))]
+        said = make.snapshot("-1", entry="67121.4", wallet=str(wallet), at_ms=self.now_ms)
+        prices = {make.BTCUSDT: D("67121.4"), ETHUSDT: D(2_500), **dict.fromkeys(self.symbols, D(100))}
+        sized = {make.BTCUSDT: -shorts[0], ETHUSDT: -shorts[1], **dict(zip(self.symbols, sizes, strict=True))}
+        rows: list[SnapshotPosition] = [
+            replace(said.positions[0], symbol=symbol, quantity=D(sized[symbol]), entry_price=price)
+            for symbol, price in prices.items()
+            if sized[symbol]
+        ]
+        instruments = tuple(
+            replace(make.instrument(symbol), base_asset=Asset(symbol.removesuffix("USDT"))) for symbol in prices
+        )
+        isolated = dict.fromkeys(prices, False)
+        self.take(replace(make.setup(), instruments=instruments, leverage=dict.fromkeys(prices, 5), isolated=isolated))
+        self.take(replace(said, positions=tuple(rows)))
+        trade = make.float_trade("200", trade_id="ether").trade
+        self.take(make.FloatTradeRecorded(trade=replace(trade, asset=Asset("ETH"))))
+        for symbol, price in prices.items():
+            self.mark(symbol, price)
+
+    def take(self, *events: Event) -> None:
+        self.now_ms += 1
+        self.machine.react(self.machine.state.seq + 1, self.now_ms * NS_PER_MS, list(events))
+        make.check_invariants(self.machine)
+
+    def mark(self, symbol: Symbol, price: Decimal) -> None:
+        self.take(replace(make.mark(str(price), self.now_ms), symbol=symbol))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(200_000, 3_000_000),
+    st.lists(st.integers(-60, 60).filter(bool), min_size=decide.MANY + 1, max_size=decide.MANY + 8),
+    st.tuples(st.integers(0, 10), st.integers(0, 150)),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(92, 109)), max_size=6),
+    st.integers(1, 10),
+)
+def test_sums_decide_as_the_positions_themselves(
+    wallet: int, sizes: list[int], shorts: tuple[int, int], moves: list[tuple[int, int]], leverage: int
+) -> None:
+    crowd = Crowd(wallet, sizes, shorts=shorts)
+    crowd.take(AccountConfigUpdate(crowd.now_ms, crowd.symbols[0], leverage, None))
+    for number, price in moves:
+        crowd.mark(crowd.symbols[number % len(sizes)], D(price))
+    core = crowd.machine.core
+    for hedge in core.policy.hedges:
+        whole = decide.view_of(core, hedge)
+        assert whole is not None
+        ladder = read_ladder(whole)
+        if not decide.is_quiet(core, hedge):
+            continue
+        sums = decide.view_of(core, hedge, quiet=True)
+        assert sums is not None and sums.rest is not None
+        assert len(sums.others) <= 1 < len(whole.others)
+        assert decide_hedge(sums) == decide_hedge(whole)
+        assert ladder.step is LadderStep.CLEAR, "what is quiet is nowhere near the ladder"
+        seen = read_ladder(sums)
+        assert (seen.step, seen.distance, seen.joint_distance) == (LadderStep.CLEAR, ladder.distance, None)
+
+
+def test_a_rich_account_of_many_positions_is_quiet_and_a_poor_one_is_not() -> None:
+    sizes = [-1] * (decide.MANY + 3)
+    for wallet, quiet in ((2_000_000, True), (250_000, False)):
+        crowd = Crowd(wallet, sizes, shorts=(10, 200))
+        core = crowd.machine.core
+        assert [decide.is_quiet(core, hedge) for hedge in core.policy.hedges] == [quiet, quiet]
+    few = Crowd(2_000_000, sizes[: decide.MANY - 3], shorts=(10, 200))
+    assert not decide.is_quiet(few.machine.core, few.machine.core.policy.hedges[0])
