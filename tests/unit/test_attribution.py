@@ -124,6 +124,17 @@ def test_realised_profit_follows_growing_shrinking_and_flipping() -> None:
         assert (book.legs[BTCUSDT].quantity, book.legs[BTCUSDT].entry_price) == (0, 0)
 
 
+def test_deleveraging_fills_above_a_crashed_mark_and_that_is_the_venues_line() -> None:
+    # HEDGING §3: 4 BTC at 60 500, mark 60 000
+    with exact():
+        book = begun()
+        frame(book, "60000", "60000", short=D(10))
+        fill = {"quantity": D(4), "price": D(60_500), "who": "venue", "commission": D(0), "commission_price": None}
+        book.fill(day=1, symbol=BTCUSDT, **fill)
+        (line,) = [amount for name, amount in book.lines().items() if "execution" in name and "venue" in name]
+        assert line == -2_000
+
+
 def test_the_venues_rounding_is_residual_and_what_no_event_explains_is_unclassified() -> None:
     with exact():
         book = begun()

@@ -12,6 +12,7 @@ import pytest
 from streamhedge.domain.order import OrderType, Purpose, Side
 from streamhedge.domain.values import Symbol, exact
 from streamhedge.errors import ConfigError
+from streamhedge.rules.hedge import collar_price, raisable_size
 from streamhedge.rules.liquidation import check_isolated, check_ladder, read_ladder
 from streamhedge.rules.params import CloseAction
 from streamhedge.rules.view import BookStatus, HedgeView, IntentDraft, LadderStep, Leg, TradingState
@@ -106,6 +107,22 @@ def test_flatten_closes_all() -> None:
     flat = make.ladder_params(close_action=CloseAction.FLATTEN)
     assert cut_of(seen_at("76500.0", ladder=flat)).quantity == 10
     assert cut_of(seen_at("73350.0", ladder=flat)).quantity == D("1.640")
+
+
+def test_flattening_ends_where_restoring_does_at_five_times_the_fees() -> None:
+    # HEDGING §3: flat at 76 500, level-triggered re-hedging would sell 6.647 of it back at once
+    mark, fee = D("76500.0"), D("0.0005")
+    restored = cut_of(seen_at("76500.0")).quantity * mark * fee
+    wallet = 250_000 - 10 * (mark - D("67121.4")) - 10 * mark * fee
+    flat = view(wallet=wallet, mark_price=mark, position=D(0), entry_price=D(0), leverage=5)
+    back = raisable_size(flat, held=D(0), price=collar_price(flat, Side.SELL))
+    assert back == D("6.647")
+    assert (restored.quantize(D(1)), ((10 + back) * mark * fee).quantize(D(1))) == (127, 637)
+
+
+def test_a_cut_leaves_more_naked_than_max_naked_and_wins() -> None:
+    naked = cut_of(seen_at("73350.0", limits=make.limits(max_naked=D(50_000)))).quantity * D("73350.0")
+    assert naked == 120_294
 
 
 def test_two_zero_fills_take_a_cut_to_market() -> None:
