@@ -123,3 +123,16 @@ def test_what_is_not_near_is_not_looked_at() -> None:
     index.tick(Symbol("S7"), D(101))
     assert list(index.near()) == []
     assert len(seen) == 0, "the one that ticked is fetched, none else is looked at"
+
+
+@pytest.mark.parametrize(("distance", "near"), [("0.39", 0), ("0.3939", 2)])
+def test_two_shorts_that_are_far_alone_are_near_together(distance: str, near: int) -> None:
+    """HEDGING §10: each stands at 78.8 % alone, both together at 39.38 %."""
+    index = TriggerIndex(D(distance))
+    index.set_wallet(USDT, D(300_000))
+    for symbol, size, price in (("BTCUSDT", -5, 75_000), ("ETHUSDT", -150, 2_500)):
+        short = Holding(PositionSide.BOTH, D(size), D(price), False, D(0))
+        index.put(Symbol(symbol), asset=USDT, brackets=make.brackets(), mark_price=D(price), holdings=[short])
+        index.tick(Symbol(symbol), D(price))
+    assert len(list(index.near())) == near
+    assert index.is_near(Symbol("BTCUSDT"), USDT) is bool(near)
