@@ -42,6 +42,34 @@ class QueryOrder:
 
 
 @record
+class PlaceStop:
+    """Send one reduce-only stop on the mark, once, as an order is sent; it may go on resting when we are gone."""
+
+    client_order_id: ClientOrderId
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    trigger_price: Decimal
+    deadline_ns: int
+
+
+@record
+class CancelStop:
+    """Cancel one stop of ours."""
+
+    symbol: Symbol
+    client_order_id: ClientOrderId
+
+
+@record
+class RequestOpenStops:
+    """Ask `openAlgoOrders` of one symbol; ``number`` tells its answer from an older one's."""
+
+    symbol: Symbol
+    number: int
+
+
+@record
 class RequestSnapshot:
     """Ask `v2/account.position` and `v2/account.balance`."""
 
@@ -121,7 +149,7 @@ class KeepSilent:
 class Persist:
     """Write one row to the ledger (orders after their intent, fills, funding, states); never delays an order.
 
-    ``table`` is one of: order, fill, funding, state, venue_close, gap, attribution; ``fields`` is JSON-ready.
+    ``table`` is one of: order, stop, fill, funding, state, venue_close, gap, attribution; ``fields`` is JSON-ready.
     """
 
     table: str
@@ -152,6 +180,9 @@ Command = (
     PlaceOrder
     | CancelOrder
     | QueryOrder
+    | PlaceStop
+    | CancelStop
+    | RequestOpenStops
     | RequestSnapshot
     | RequestTime
     | RequestOpenOrders

@@ -11,7 +11,7 @@ from enum import Enum
 
 from streamhedge.domain.instrument import Instrument, MarginBracket
 from streamhedge.domain.order import Report, Side
-from streamhedge.domain.values import Asset, ClientOrderId, Symbol, TradeId, record
+from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, record
 
 
 class PositionSide(Enum):
@@ -109,7 +109,10 @@ class Owner(Enum):
 
 @record
 class ExecutionReport:
-    """`ORDER_TRADE_UPDATE`. ``report`` is what it says about the order; last_* describe this fill, 0 when none."""
+    """`ORDER_TRADE_UPDATE`. ``report`` is what it says about the order; last_* describe this fill, 0 when none.
+
+    ``trigger_price`` is of the conditional order that it comes from, 0 for any other.
+    """
 
     event_time_ms: int
     transaction_time_ms: int
@@ -136,6 +139,7 @@ class ExecutionReport:
     reduce_only: bool
     maker: bool
     expiry_reason: str
+    trigger_price: Decimal = ZERO
 
 
 @record
@@ -329,6 +333,40 @@ class OrderOutcome:
 
 
 @record
+class OpenStop:
+    """A conditional order resting at the venue, from `openAlgoOrders`; quantity 0 for close-all."""
+
+    symbol: Symbol
+    client_order_id: ClientOrderId
+    side: Side
+    quantity: Decimal
+    trigger_price: Decimal
+
+
+@record
+class OpenStops:
+    """The answer of `openAlgoOrders` to the call of that number."""
+
+    symbol: Symbol
+    number: int
+    stops: tuple[OpenStop, ...]
+
+
+@record
+class StopOutcome:
+    """What came back for the placing of a stop, or for its ``cancel``. ``resting`` False: accepted, and triggered already."""
+
+    client_order_id: ClientOrderId
+    kind: OutcomeKind
+    status: int
+    code: int
+    message: str
+    retry_after_ms: int | None
+    cancel: bool = False
+    resting: bool = True
+
+
+@record
 class OrderStatusAnswer:
     """The answer of `order.status` by client order id; ``found`` False is one absence (-2013), nothing more.
 
@@ -358,7 +396,9 @@ class SetupDone:
 
 @record
 class CallFailed:
-    """A call other than an order did not succeed. ``what`` names it: snapshot, listen_key, time, setup, open_orders."""
+    """A call other than an order did not succeed. ``what`` names it: snapshot, listen_key, time, setup, open_orders,
+    open_stops.
+    """
 
     what: str
     status: int
@@ -619,6 +659,8 @@ Event = (
     | Snapshot
     | OpenOrders
     | OrderOutcome
+    | OpenStops
+    | StopOutcome
     | OrderStatusAnswer
     | SetupDone
     | CallFailed

@@ -48,6 +48,7 @@ class Purpose(Enum):
     LADDER = "ladder"
     FLATTEN = "flatten"
     MANUAL = "manual"
+    BACKSTOP = "backstop"
 
 
 class OrderStatus(Enum):

@@ -19,6 +19,7 @@ from streamhedge.domain.commands import (
     KeepSilent,
     OpenStream,
     PlaceOrder,
+    PlaceStop,
     QueryOrder,
     RequestSetup,
     RequestSnapshot,
@@ -32,7 +33,7 @@ from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import RestClient
 from streamhedge.venue.sockets import CONNECT_ERRORS, SEND_ERRORS, DirectConnection, closed_reason, open_socket
 from streamhedge.wire import requests
-from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, recorded, set_up
+from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, placing_of, recorded, set_up
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Signer, signed_params
@@ -97,10 +98,10 @@ class Hands:
     def perform(self, command: Command, call: int) -> None:
         """Start a command and return at once."""
         if self._closing:
-            if isinstance(command, PlaceOrder):
+            if isinstance(command, PlaceOrder | PlaceStop):
                 self._void_later(command, "the program is stopping")
             return
-        if isinstance(command, PlaceOrder):
+        if isinstance(command, PlaceOrder | PlaceStop):
             self._start(self._place(command), self._orders)
         elif isinstance(command, KeepSilent):
             self._silent_until_ns = max(self._silent_until_ns, command.until_ns)
@@ -131,21 +132,21 @@ class Hands:
 
     # ------------------------------------------------------------ orders and calls
 
-    async def _place(self, command: PlaceOrder) -> None:
+    async def _place(self, command: PlaceOrder | PlaceStop) -> None:
         now_ns = self._clock.now_ns()
         if now_ns > command.deadline_ns:
             self._void(command, f"decided too long ago ({(now_ns - command.deadline_ns) // 1_000_000} ms past)")
             return
-        if self._decided is not None:
+        if self._decided is not None and isinstance(command, PlaceOrder):
             self.sent_after_ns.append(now_ns - self._decided(command.client_order_id))
-        request = requests.place_order(command, recv_window_ms=self._window_ms)
+        request = placing_of(command, recv_window_ms=self._window_ms)
         answer = await self._send_once(request, too_late=lambda: self._clock.now_ns() > command.deadline_ns)
         self.feed("rest", self._recorded(request, answer))
 
-    def _void(self, command: PlaceOrder, reason: str) -> None:
+    def _void(self, command: PlaceOrder | PlaceStop, reason: str) -> None:
         self.feed("void", orjson.dumps({"client_order_id": command.client_order_id, "reason": reason}))
 
-    def _void_later(self, command: PlaceOrder, reason: str) -> None:
+    def _void_later(self, command: PlaceOrder | PlaceStop, reason: str) -> None:
         asyncio.get_running_loop().call_soon(self._void, command, reason)
 
     async def _call(self, request: RestRequest) -> None:

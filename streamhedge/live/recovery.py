@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from streamhedge.domain.order import OrderStatus
+from streamhedge.domain.stop import StopStatus
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Symbol
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
@@ -66,6 +67,11 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
     for order in ledger.intents(since_ms=(now_ns - GHOSTS_NS) // NS_PER_MS)[-RECENT_ORDERS:]:
         if order.status in (OrderStatus.ABSENT, OrderStatus.REFUSED):
             state.orders[order.client_order_id] = order  # should it have executed after all, its fill is known for ours
+    for stop in ledger.stops():
+        # It rests, or may: the venue's list settles it, against nothing this run has heard.
+        resting = stop.status is StopStatus.RESTING
+        status = StopStatus.RESTING if resting else StopStatus.IN_DOUBT
+        state.stops[stop.client_order_id] = replace(stop, status=status, resting_ns=0, absences=0)
     reactor = Reactor(state, policy)
     for key, fields in ledger.states().items():
         _restore(reactor, key, fields, now_ns)

@@ -9,6 +9,7 @@ from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, PositionSide
 from streamhedge.domain.order import Order, OrderStatus
 from streamhedge.domain.values import NS_PER_MS, ZERO, divide, exact
+from streamhedge.reactor.backstop import open_stops
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, symbol_state, trading_state
 from streamhedge.rules.allocation import suggest
@@ -58,8 +59,23 @@ def hedge_status(core: Core, hedge: HedgeParams, now_ns: int) -> dict[str, Any]:
         "position_age_ms": view.age_ms if view else None,
         "in_doubt": [order.client_order_id for order in _open(core, hedge) if order.in_doubt],
         "open_orders": [order.client_order_id for order in _open(core, hedge)],
+        "stops": stop_rows(core, hedge, now_ns),
         "in_band": in_band(core, hedge),
     }
+
+
+def stop_rows(core: Core, hedge: HedgeParams, now_ns: int) -> list[dict[str, Any]]:
+    """Return our stops on a symbol that may trigger, oldest first; empty without a backstop."""
+    return [
+        {
+            "client_order_id": stop.client_order_id,
+            "status": stop.status.value,
+            "trigger_price": _text(stop.trigger_price),
+            "quantity": _text(stop.quantity),
+            "age_ms": (now_ns - stop.decided_ns) // NS_PER_MS,
+        }
+        for stop in open_stops(core, hedge.symbol)
+    ]
 
 
 def in_band(core: Core, hedge: HedgeParams) -> bool:

@@ -116,6 +116,12 @@ def _hedge(hedge: Fields, status: Fields) -> Panel:
     funding = status["funding"]["symbols"].get(hedge["symbol"])
     if funding is not None:
         grid.add_row("funding", *_funding(funding, mark))
+    for stop in hedge["stops"]:
+        grid.add_row(
+            "stop",
+            stop["trigger_price"],
+            f"closes {stop['quantity']}, {stop['status']}, {age(stop['age_ms'])} old, {stop['client_order_id']}",
+        )
     orders = ", ".join(hedge["open_orders"]) or "none"
     grid.add_row("orders", orders, f"in doubt: {', '.join(hedge['in_doubt']) or 'none'}")
     title = Text.assemble(hedge["symbol"], " ", (hedge["symbol_state"], STATE_STYLES.get(hedge["symbol_state"], "")))

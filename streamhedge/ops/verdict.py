@@ -67,7 +67,8 @@ def unfinished(summary: Mapping[str, Any], truth: Mapping[str, Any] | None) -> l
 
 def _against(summary: Mapping[str, Any], truth: Mapping[str, Any]) -> list[str]:
     found = []
-    twice = {name: count for name, count in truth["wire_posts"].items() if count > 1}
+    posts = [*truth["wire_posts"].items(), *truth["algo_posts"].items()]
+    twice = {name: count for name, count in posts if count > 1}
     if twice:
         found.append(f"client order ids sent more than once: {twice}")
     foreign = [name for name in truth["wire_posts"] if name not in summary["all_client_order_ids"]]

@@ -1,15 +1,16 @@
 """From the state to orders: build what the rules see, ask them in fixed order, pass their drafts through the gate.
 
-Order per symbol: liquidation ladder, then hedge. A draft that the gate refuses is a value with a reason, shown once.
+Order per symbol: liquidation ladder, then hedge, then the stops at the venue. A draft that the gate refuses is a value with a reason, shown once.
 """
 
 from __future__ import annotations
 
-from streamhedge.domain.commands import Level, PlaceOrder
+from streamhedge.domain.commands import Level, PlaceOrder, PlaceStop
 from streamhedge.domain.events import PositionSide
 from streamhedge.domain.order import Order, Side
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, floor_step
 from streamhedge.reactor import margin
+from streamhedge.reactor.backstop import keep_stops
 from streamhedge.reactor.controls import held_back, is_first_of_ramp
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.funding import decide_ratio, in_force
@@ -237,6 +238,9 @@ def run_rules(core: Core) -> None:
             refused = no or refused
         _remember_hedge(core, memory, view, verdict, refused)
         _pace_end(core, memory, view, verdict)
+        if core.policy.backstop is not None or core.state.stops:
+            now = view_of(core, hedge) or view
+            keep_stops(core, now, ladder.liquidation_price, gate_context(core, now))
 
 
 def _cut(core: Core, memory: SymbolMemory, view: HedgeView, ladder: LadderVerdict) -> Refused | None:
@@ -245,7 +249,7 @@ def _cut(core: Core, memory: SymbolMemory, view: HedgeView, ladder: LadderVerdic
     if ladder.draft is None or latched_off:
         if memory.cutting is not None and ladder.step in (LadderStep.CLEAR, LadderStep.WARN) and not view.open_orders:
             memory.cutting = None
-            _persist_pace(core, memory)
+            core.persist_pace(memory)
         return None
     refused = _submit(core, view, ladder.draft)
     if refused is None and not core.state.shadow:
@@ -253,18 +257,8 @@ def _cut(core: Core, memory: SymbolMemory, view: HedgeView, ladder: LadderVerdic
         memory.last_paced_ns = core.now_ns
         memory.cutting = ladder.step
         memory.cut_to = -ladder.draft.target
-        _persist_pace(core, memory)
+        core.persist_pace(memory)
     return refused
-
-
-def _persist_pace(core: Core, memory: SymbolMemory) -> None:
-    core.persist(
-        "state",
-        f"pace:{memory.symbol}",
-        paced=memory.paced,
-        cutting=memory.cutting.value if memory.cutting is not None else None,
-        cut_to=str(memory.cut_to),
-    )
 
 
 def _hedge_silent(memory: SymbolMemory) -> bool:
@@ -301,7 +295,7 @@ def gate_context(core: Core, view: HedgeView) -> GateContext:
     minute_ago = core.now_ns - 60_000 * NS_PER_MS
     memory = core.memory_of(view.params.symbol)
     budget = core.state.budget
-    placed = sum(isinstance(command, PlaceOrder) for command in core.commands)
+    placed = sum(isinstance(command, PlaceOrder | PlaceStop) for command in core.commands)
     return GateContext(
         intents_last_minute=sum(t > minute_ago for t in memory.intent_times_ns),
         orders_last_minute=sum(t > minute_ago for t in core.state.meter.order_times_ns),
@@ -408,4 +402,4 @@ def _show_blocked(core: Core, memory: SymbolMemory, blocked: Blocked | None) -> 
 def _pace_end(core: Core, memory: SymbolMemory, view: HedgeView, verdict: HedgeVerdict) -> None:
     if memory.paced and verdict.pace_over and view.book_status is BookStatus.LIVE:
         memory.paced = False
-        _persist_pace(core, memory)
+        core.persist_pace(memory)

@@ -456,7 +456,7 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
     if event.owner is Owner.OURS and order is None:
         number = _number_of_this_run(core, event.client_order_id)
         stray_order(core, event.client_order_id, number, event.symbol)
-    if event.owner is not Owner.OURS or order is None:
+    if order is None:  # whoever named it: a stop's order may bear a name of the venue's
         if event.last_quantity > 0:
             _count_beside(core, event.symbol, event.side.sign * event.last_quantity, of=None)
             foreign_fill(core, event.symbol, event.side.sign * event.last_quantity, event.transaction_time_ms)

@@ -16,6 +16,7 @@ from streamhedge.domain.commands import Command, Level, Reaction, RequestSetup, 
 from streamhedge.domain.events import (
     AccountConfigUpdate,
     AccountUpdate,
+    AlgoUpdate,
     BookStatusChanged,
     BudgetChanged,
     CallFailed,
@@ -32,6 +33,7 @@ from streamhedge.domain.events import (
     MarginCall,
     MarkPriceUpdate,
     OpenOrders,
+    OpenStops,
     OperatorVerb,
     OrderOutcome,
     OrderStatusAnswer,
@@ -41,6 +43,7 @@ from streamhedge.domain.events import (
     ResyncAsked,
     SetupDone,
     Snapshot,
+    StopOutcome,
     Stopping,
     StoreFailed,
     Tick,
@@ -50,6 +53,15 @@ from streamhedge.domain.events import (
 from streamhedge.domain.order import OrderStatus, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, Symbol, exact, utc_text
 from streamhedge.reactor import attribution, funding, gaps, margin, meter, near
+from streamhedge.reactor.backstop import (
+    adopt_triggered,
+    on_algo_update,
+    on_list_failed,
+    on_open_stops,
+    on_stop_outcome,
+    on_stop_voided,
+    unlist,
+)
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
 from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, watch_errors
 from streamhedge.reactor.decide import run_rules
@@ -227,6 +239,7 @@ def _on_account_update(core: Core, event: AccountUpdate) -> None:
 
 
 def _on_report(core: Core, event: ExecutionReport) -> None:
+    adopt_triggered(core, event)
     new_trade = event.last_quantity > 0 and not core.knows_trade(event)
     if event.owner is Owner.OURS and event.client_order_id not in core.state.orders:
         _second_writer(core, event)
@@ -424,6 +437,7 @@ def _on_book_status(core: Core, event: BookStatusChanged) -> None:
         gaps.close(core)
         back_from_maintenance(core)
     else:
+        unlist(core)
         if was is BookStatus.LIVE:
             count_error(core)
         for order in core.open_orders():
@@ -511,7 +525,16 @@ def _on_ledger_caught_up(core: Core, event: LedgerCaughtUp) -> None:
     )
 
 
+def _on_voided(core: Core, event: IntentVoided) -> None:
+    if event.client_order_id in core.state.stops:
+        on_stop_voided(core, event)
+    else:
+        on_voided(core, event)
+
+
 def _on_call_failed(core: Core, event: CallFailed) -> None:
+    if event.what == "open_stops":
+        on_list_failed(core, event)
     count_error(core, event.code)
     if event.code in AUTHENTICATION_CODES:
         _key_refused(core, event)
@@ -652,7 +675,10 @@ HANDLERS: dict[type, Callable[[Core, Any], None]] = {
     OpenOrders: on_open_orders,
     OrderOutcome: on_outcome,
     OrderStatusAnswer: _on_status_answer,
-    IntentVoided: on_voided,
+    IntentVoided: _on_voided,
+    StopOutcome: on_stop_outcome,
+    OpenStops: on_open_stops,
+    AlgoUpdate: on_algo_update,
     SetupDone: _on_setup,
     BookStatusChanged: _on_book_status,
     ResyncAsked: _on_resync_asked,

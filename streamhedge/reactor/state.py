@@ -13,6 +13,7 @@ from streamhedge.domain.book import PositionBook, empty_book
 from streamhedge.domain.commands import Command, Level, Note, Persist
 from streamhedge.domain.events import AccountUpdate, BalanceRow, BudgetChanged, ExecutionReport
 from streamhedge.domain.order import Order
+from streamhedge.domain.stop import Stop
 from streamhedge.domain.values import ZERO, Asset, ClientOrderId, Symbol, TradeId, state
 from streamhedge.rules.params import HedgeParams, Policy
 from streamhedge.rules.triggers import TriggerIndex
@@ -151,6 +152,31 @@ class SymbolMemory:
     joint_distance: Decimal | None = None
     position_trusted: bool = False
     funding: FundingMemory | None = None
+
+
+@state
+class Backstop:
+    """What is known of one symbol's stops beside themselves.
+
+    ``listed`` is False until the venue's list has been read since the book became live; ``overlap_refused`` that the venue did
+    not take a new stop beside an old one; ``replacing`` that requests go out until all rest where they should;
+    ``uncovered`` the part of the short for which there are too few; ``foreign`` the conditional orders of others that were
+    named.
+    """
+
+    listed: bool = False
+    list_number: int = 0
+    asked_ns: int = 0
+    answered: bool = True
+    list_pause_ns: int = 0
+    retry_after_ns: int = 0
+    refusals: int = 0
+    refused_by: str = ""
+    overlap_refused: bool = False
+    replacing: bool = False
+    replace_after_ns: int = 0
+    uncovered: Decimal = ZERO
+    foreign: list[str] = field(default_factory=list)
 
 
 @state
@@ -308,6 +334,8 @@ class State:
     polled_ns: int = 0
     near: list[str] = field(default_factory=list)
     """Positions that no hedge steers and that a person was told are near their liquidation."""
+    stops: dict[ClientOrderId, Stop] = field(default_factory=dict)
+    backstops: dict[Symbol, Backstop] = field(default_factory=dict)
 
 
 def trading_state(memory: State) -> TradingState:
@@ -350,6 +378,16 @@ class Core:
     def persist(self, table: str, key: str, **fields: object) -> None:
         """Ask for a ledger row."""
         self.commands.append(Persist(table=table, key=key, fields=fields))
+
+    def persist_pace(self, memory: SymbolMemory) -> None:
+        """Ask for the row that keeps the pace of a symbol over a restart."""
+        self.persist(
+            "state",
+            f"pace:{memory.symbol}",
+            paced=memory.paced,
+            cutting=memory.cutting.value if memory.cutting is not None else None,
+            cut_to=str(memory.cut_to),
+        )
 
     def open_orders(self) -> list[Order]:
         """Return our orders that may still change a position, oldest first."""

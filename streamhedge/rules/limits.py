@@ -81,7 +81,7 @@ def _state(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | N
 
 
 def _symbol(draft: IntentDraft, view: HedgeView, context: GateContext) -> str | None:
-    if draft.purpose is Purpose.FLATTEN:
+    if draft.purpose in (Purpose.FLATTEN, Purpose.BACKSTOP):
         return None
     if draft.purpose is Purpose.LADDER:
         return "the symbol is BLOCKED and latched" if context.ladder_latched_off else None

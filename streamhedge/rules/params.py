@@ -75,6 +75,13 @@ class Limits:
 
 
 @record
+class BackstopParams:
+    """Stops at the venue: they trigger at liquidation price / (1 + distance), a fraction."""
+
+    distance: Decimal
+
+
+@record
 class AllocationParams:
     """The float policy: shares as fractions, floor and ceiling of the float in base units."""
 
@@ -107,3 +114,4 @@ class Policy:
     manual: tuple[HedgeParams, ...] = ()
     allocation: AllocationParams | None = None
     funding: FundingParams | None = None
+    backstop: BackstopParams | None = None

@@ -56,6 +56,8 @@ def reload_of(now: Policy, new: Policy, *, uid: int) -> Reload:
         refused.append("[ladder]: changing it needs a restart")
     if now.funding != new.funding:
         refused.append("[funding_policy]: changing it needs a restart")
+    if now.backstop != new.backstop:
+        refused.append("[backstop]: changing it needs a restart")
     event = ConfigReloaded(bands=bands, naked_alert_after_ms=alarms, limits=limits, uid=uid)
     return Reload(event, tuple(applied), tuple(refused))
 

@@ -42,7 +42,7 @@ from streamhedge.domain.values import NS_PER_MS, ClientOrderId, record, state
 from streamhedge.errors import ParseError
 from streamhedge.wire import answers
 from streamhedge.wire.budget import counts_of, limits_of
-from streamhedge.wire.outcomes import classify_order, retry_after_ms
+from streamhedge.wire.outcomes import classify_order, classify_stop, retry_after_ms
 from streamhedge.wire.streams import decode_market, decode_private, text_of
 
 OPEN_CALLS_MOST = 64
@@ -240,6 +240,19 @@ def _rest_events(answer: RestAnswer, now_ns: int) -> list[Event]:
                 now_ms=now_ns // NS_PER_MS,
             )
         ]
+    if answer.label in ("stop", "cancel_stop"):
+        return [
+            classify_stop(
+                client_order_id=ClientOrderId(answer.client_order_id),
+                cancel=answer.label == "cancel_stop",
+                status=answer.status,
+                headers=answer.headers,
+                body=answer.body,
+                sent=answer.sent,
+                error=answer.error,
+                now_ms=now_ns // NS_PER_MS,
+            )
+        ]
     if answer.label == "cancel":
         return []
     if answer.status == 200:
@@ -248,6 +261,8 @@ def _rest_events(answer: RestAnswer, now_ns: int) -> list[Event]:
                 return [ListenKeyReady(handle=answers.listen_key_of(answer.body), renewed=False)]
             if answer.label == "open_orders":
                 return [answers.open_orders_of(answers.exact_json(answer.body))]
+            if answer.label == "open_stops":
+                return [answers.open_stops_of(answer.client_order_id, answers.exact_json(answer.body))]
         except ParseError as error:
             return [CallFailed(answer.label, 200, 0, str(error), None)]
     return [_failed(answer, now_ns)]

@@ -14,7 +14,7 @@ from streamhedge.domain.values import state
 from streamhedge.errors import StoreError
 
 OWED_MOST = 10_000
-REPLACING = ("order", "state", "gap", "attribution")
+REPLACING = ("order", "stop", "state", "gap", "attribution")
 
 
 @state

@@ -18,6 +18,7 @@ from streamhedge.domain.commands import (
     Command,
     Persist,
     PlaceOrder,
+    PlaceStop,
     QueryOrder,
     Reaction,
     RequestSnapshot,
@@ -25,6 +26,7 @@ from streamhedge.domain.commands import (
 )
 from streamhedge.domain.events import Event
 from streamhedge.domain.order import Order
+from streamhedge.domain.stop import Stop
 from streamhedge.domain.values import exact, state
 from streamhedge.errors import StoreError
 from streamhedge.reactor.reactor import Reactor
@@ -47,6 +49,9 @@ class Ledger(Protocol):
 
     def commit_intent(self, order: Order) -> None:
         """Commit one intent; raises StoreError when it cannot."""
+
+    def commit_stop(self, stop: Stop) -> None:
+        """Commit one stop; raises StoreError when it cannot."""
 
     def persist(self, row: Persist) -> None:
         """Write one row that no order waits for; raises StoreError when it cannot."""
@@ -181,7 +186,7 @@ class Pump:
         for command in reaction.commands:
             if isinstance(command, Persist):
                 self._persist(command)
-            elif isinstance(command, PlaceOrder):
+            elif isinstance(command, PlaceOrder | PlaceStop):
                 self._place(command)
             else:
                 self._perform(command)
@@ -193,14 +198,17 @@ class Pump:
         if self._hands is not None:
             self._hands.perform(command, call)
 
-    def _place(self, command: PlaceOrder) -> None:
+    def _place(self, command: PlaceOrder | PlaceStop) -> None:
         self.decisions += 1
         if self._ledger is not None:
             refused = self._write_owed() if self._owed else ""
             try:
                 if refused:
                     raise StoreError(refused)
-                self._ledger.commit_intent(self.reactor.state.orders[command.client_order_id])
+                if isinstance(command, PlaceStop):
+                    self._ledger.commit_stop(self.reactor.state.stops[command.client_order_id])
+                else:
+                    self._ledger.commit_intent(self.reactor.state.orders[command.client_order_id])
             except StoreError as error:
                 self._say("void", {"client_order_id": command.client_order_id, "reason": f"not committed: {error}"})
                 self._say("store", {"what": "the ledger", "message": str(error)})

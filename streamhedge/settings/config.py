@@ -24,10 +24,12 @@ from streamhedge.domain.spot import USD_QUOTES, SpotPair, pair_of
 from streamhedge.domain.values import ONE, Asset, Symbol, divide, plain_text, record
 from streamhedge.errors import ConfigError
 from streamhedge.rules.allocation import check_allocation
+from streamhedge.rules.backstop import check_backstop
 from streamhedge.rules.funding import check_funding
 from streamhedge.rules.liquidation import check_ladder
 from streamhedge.rules.params import (
     AllocationParams,
+    BackstopParams,
     CloseAction,
     FundingParams,
     HedgeParams,
@@ -149,6 +151,11 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
         check_ladder(ladder)
     except ConfigError as error:
         found.append(("ladder", str(error)))
+    if policy.backstop is not None:
+        try:
+            check_backstop(policy.backstop, ladder)
+        except ConfigError as error:
+            found.append(("backstop", str(error)))
     if policy.allocation is not None:
         try:
             check_allocation(policy.allocation)
@@ -394,6 +401,7 @@ def _policy(settings: Settings) -> Policy:
         ),
         allocation=_allocation(settings),
         funding=_funding(settings),
+        backstop=_backstop(settings),
     )
 
 
@@ -408,6 +416,11 @@ def _funding(settings: Settings) -> FundingParams | None:
         volatility=table.volatility,
         half_spread=table.half_spread,
     )
+
+
+def _backstop(settings: Settings) -> BackstopParams | None:
+    table = settings.backstop
+    return BackstopParams(distance=table.distance) if table is not None and table.enabled else None
 
 
 def _allocation(settings: Settings) -> AllocationParams | None:

@@ -25,7 +25,6 @@ from streamhedge.settings.units import amount, fraction, milliseconds, split_uni
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 NOT_BUILT_YET = {
-    "backstop": "no stop order is placed by this version",
     "usd_per_quote": "one quote unit counts as one USD in this version",
 }
 """What SURFACE names and this version does not do: accepting it would promise it."""
@@ -164,6 +163,13 @@ class LimitsTable(Part):
         return self
 
 
+class BackstopTable(Part):
+    """``[backstop]``: stops at the venue; ``distance`` is how far below liquidation they trigger."""
+
+    enabled: bool
+    distance: Fraction = Field(default=Decimal("0.10"), gt=0, lt=1)
+
+
 class EndpointsTable(Part):
     """``[endpoints]``: hosts of ours instead of the venue's."""
 
@@ -265,6 +271,7 @@ class Settings(Part):
     allocation: AllocationTable | None = None
     funding_policy: FundingPolicyTable | None = None
     spot: SpotTable | None = None
+    backstop: BackstopTable | None = None
     alert: list[AlertTable] = []
     web: WebTable | None = None
     record: RecordTable | None = None

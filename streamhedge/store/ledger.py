@@ -30,6 +30,7 @@ from streamhedge.domain.canonical import from_plain, to_plain
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
+from streamhedge.domain.stop import OPEN_STOPS, Stop
 from streamhedge.domain.values import NS_PER_MS, TradeId
 from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
 from streamhedge.store.journal import open_new, own_folder
@@ -316,6 +317,24 @@ class Ledger:
                 ),
             )
 
+    def commit_stop(self, stop: Stop) -> None:
+        """Commit one stop before its first byte leaves; an id is committed once, ever.
+
+        Raises:
+            LedgerUnwritable: not committed, so not to be sent.
+        """
+        with self._writing(self._loop) as write:
+            write.execute("INSERT INTO row VALUES ('stop', ?, ?)", (stop.client_order_id, _dumps(to_plain(stop))))
+
+    def stops(self) -> list[Stop]:
+        """Return the stops that may rest at the venue, oldest first."""
+        marks = ",".join("?" * len(OPEN_STOPS))
+        rows = self._rows(
+            f"SELECT key, body FROM row WHERE kind = 'stop' AND json_extract(body, '$.status') IN ({marks}) ORDER BY rowid",
+            *[status.value for status in OPEN_STOPS],
+        )
+        return [self._plain(Stop, body, f"stop {key}") for key, body in rows]
+
     def persist(self, row: Persist) -> None:
         """Write one row that no order waits for."""
         body = _dumps(row.fields)
@@ -332,6 +351,9 @@ class Ledger:
                     "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?)",
                     (int(row.key), row.fields["opened_ns"], row.fields["closed_ns"], body),
                 )
+            elif row.table == "stop":
+                write.execute("UPDATE row SET body = ? WHERE kind = 'stop' AND key = ?", (body, row.key))
+                write.execute("INSERT OR IGNORE INTO row VALUES ('stop', ?, ?)", (row.key, body))
             elif row.table == "attribution":
                 write.execute("INSERT OR REPLACE INTO row VALUES (?, ?, ?)", (row.table, row.key, body))
             else:

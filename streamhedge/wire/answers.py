@@ -12,6 +12,8 @@ import orjson
 from streamhedge.domain.events import (
     OpenOrder,
     OpenOrders,
+    OpenStop,
+    OpenStops,
     OrderStatusAnswer,
     SetupDone,
     SnapshotBalance,
@@ -213,6 +215,28 @@ def open_orders_of(body: object) -> OpenOrders:
         )
     except KeyError as error:
         raise ParseError(f"open order without {error}") from error
+
+
+def open_stops_of(name: str, body: object) -> OpenStops:
+    """Return the answer of GET openAlgoOrders to a call named like BTCUSDT:3."""
+    symbol, _, count = name.rpartition(":")
+    try:
+        return OpenStops(
+            symbol=Symbol(symbol),
+            number=int(count),
+            stops=tuple(
+                OpenStop(
+                    symbol=Symbol(name_of(row["symbol"])),
+                    client_order_id=ClientOrderId(word(row["clientAlgoId"])),
+                    side=side_of(row["side"]),
+                    quantity=number_or_zero(row.get("quantity")),
+                    trigger_price=number_or_zero(row.get("triggerPrice")),
+                )
+                for row in rows_of(body)
+            ),
+        )
+    except KeyError as error:
+        raise ParseError(f"open conditional order without {error}") from error
 
 
 # ---------------------------------------------------------------- set-up

@@ -15,13 +15,16 @@ from dataclasses import field
 
 from streamhedge.domain.commands import (
     CancelOrder,
+    CancelStop,
     Command,
     CreateListenKey,
     FollowSymbol,
     PlaceOrder,
+    PlaceStop,
     QueryOrder,
     RenewListenKey,
     RequestOpenOrders,
+    RequestOpenStops,
     RequestSetup,
     RequestSnapshot,
     RequestTime,
@@ -50,6 +53,8 @@ COSTS: dict[type, int] = {
     RequestTime: 1,
     QueryOrder: 1,
     CancelOrder: 1,
+    CancelStop: 1,
+    RequestOpenStops: 1,
     CreateListenKey: 1,
     RenewListenKey: 1,
     SetLeverage: 1,
@@ -119,7 +124,7 @@ class Budget:
             symbols: How many a set-up reads.
             now_ns: The time.
         """
-        if isinstance(command, PlaceOrder):
+        if isinstance(command, PlaceOrder | PlaceStop):
             for name in ORDERS:
                 self.windows[name].spend(1, now_ns)
             return True
@@ -128,7 +133,10 @@ class Budget:
             return True
         window = self.windows[WEIGHT]
         # What alone is larger than our half may go when nothing of ours is counted.
-        fits = weight <= window.room(now_ns, reducing=isinstance(command, CancelOrder)) or window.ours(now_ns) == 0
+        fits = (
+            weight <= window.room(now_ns, reducing=isinstance(command, CancelOrder | CancelStop))
+            or window.ours(now_ns) == 0
+        )
         if self.silent(now_ns) or not fits:
             return False
         window.spend(weight, now_ns)

@@ -12,10 +12,14 @@ import orjson
 
 from streamhedge.domain.commands import (
     CancelOrder,
+    CancelStop,
     Command,
     CreateListenKey,
+    PlaceOrder,
+    PlaceStop,
     RenewListenKey,
     RequestOpenOrders,
+    RequestOpenStops,
     SetLeverage,
 )
 from streamhedge.domain.values import Symbol, record
@@ -71,10 +75,21 @@ HELD_BACK = NothingSent("held back: the venue asked for silence", None, {}, b"",
 SetupScript = Generator[RestRequest, Answered, bytes | SetupFailed]
 
 
+def placing_of(command: PlaceOrder | PlaceStop, *, recv_window_ms: int) -> RestRequest:
+    """Return the one request of an order or a stop."""
+    if isinstance(command, PlaceStop):
+        return requests.place_stop(command, recv_window_ms=recv_window_ms)
+    return requests.place_order(command, recv_window_ms=recv_window_ms)
+
+
 def call_of(command: Command, *, recv_window_ms: int) -> RestRequest:
     """Return the REST call of a command that is one call and no order."""
     if isinstance(command, CancelOrder):
         return requests.cancel_order(command.symbol, command.client_order_id, recv_window_ms=recv_window_ms)
+    if isinstance(command, CancelStop):
+        return requests.cancel_stop(command.client_order_id, recv_window_ms=recv_window_ms)
+    if isinstance(command, RequestOpenStops):
+        return requests.open_stops(command.symbol, command.number, recv_window_ms=recv_window_ms)
     if isinstance(command, CreateListenKey):
         return requests.create_listen_key()
     if isinstance(command, RenewListenKey):

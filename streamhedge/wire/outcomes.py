@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from streamhedge.domain.events import OrderOutcome, OutcomeKind
+from streamhedge.domain.events import OrderOutcome, OutcomeKind, StopOutcome
 from streamhedge.domain.order import Report
 from streamhedge.domain.values import ZERO, ClientOrderId
 from streamhedge.errors import (
@@ -36,6 +36,7 @@ STATUS_REPORTS = {
     "EXPIRED_IN_MATCH": Report.ENDED,
     "REJECTED": Report.ENDED,
 }
+STOP_TRIGGERED = ("TRIGGERING", "TRIGGERED", "FINISHED")
 UNKNOWN_CODES = (-1000, -1006, -1007)
 """Execution status unknown whatever the HTTP status says."""
 UNKNOWN_TEXTS = ("status unknown", "unknown error")
@@ -98,6 +99,37 @@ def classify_order(
             retry_after_ms=retry_after_ms(headers, message, now_ms=now_ms),
         )
     return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=status, code=code, message=message)
+
+
+def classify_stop(
+    *,
+    client_order_id: ClientOrderId,
+    cancel: bool,
+    status: int | None,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    sent: bool,
+    error: str,
+    now_ms: int,
+) -> StopOutcome:
+    """Return what came back for the placing or the cancel of a stop; the arguments are those of ``classify_order``."""
+    if status is None:
+        kind = OutcomeKind.IN_DOUBT if sent else OutcomeKind.NOT_SENT
+        return StopOutcome(client_order_id, kind, 0, 0, error or "no answer", None, cancel)
+    fields = _object(body)
+    said = fields.get("code")
+    code = said if isinstance(said, int) else 0
+    message = text_of(fields.get("msg")) or error
+    if status == 200:
+        resting = fields.get("algoStatus") == "NEW"
+        known = cancel or resting or fields.get("algoStatus") in STOP_TRIGGERED
+        ours = fields.get("clientAlgoId") == client_order_id
+        kind = OutcomeKind.ACCEPTED if known and ours else OutcomeKind.IN_DOUBT
+        return StopOutcome(client_order_id, kind, status, 0, message, None, cancel, resting=resting)
+    refused = _certainly_refused(status, code, message)
+    wait_ms = retry_after_ms(headers, message, now_ms=now_ms) if refused else None
+    kind = OutcomeKind.REFUSED if refused else OutcomeKind.IN_DOUBT
+    return StopOutcome(client_order_id, kind, status, code, message, wait_ms, cancel)
 
 
 def _certainly_refused(status: int, code: int, message: str) -> bool:

@@ -6,12 +6,13 @@ WebSocket API. An order is built once from its command and sent once.
 
 from __future__ import annotations
 
-from streamhedge.domain.commands import PlaceOrder
+from streamhedge.domain.commands import PlaceOrder, PlaceStop
 from streamhedge.domain.order import OrderType
 from streamhedge.domain.values import ClientOrderId, Symbol, plain_text, record
 from streamhedge.wire.signing import Params
 
 ORDER_PATH = "/fapi/v1/order"
+ALGO_PATH = "/fapi/v1/algoOrder"
 LISTEN_KEY_PATH = "/fapi/v1/listenKey"
 USER_EVENTS = (
     "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/ACCOUNT_CONFIG_UPDATE/MARGIN_CALL/ALGO_UPDATE/TRADE_LITE/listenKeyExpired"
@@ -59,6 +60,36 @@ def cancel_order(symbol: Symbol, client_order_id: ClientOrderId, *, recv_window_
     """Return the cancel of one open order of ours."""
     params = [("symbol", symbol), ("origClientOrderId", client_order_id), ("recvWindow", str(recv_window_ms))]
     return RestRequest("cancel", "DELETE", ORDER_PATH, params, True, 1, 0, client_order_id)
+
+
+def place_stop(stop: PlaceStop, *, recv_window_ms: int) -> RestRequest:
+    """Return the one request of a stop: on the mark, which liquidation follows, and never close-all."""
+    params = [
+        ("algoType", "CONDITIONAL"),
+        ("symbol", stop.symbol),
+        ("side", stop.side.value),
+        ("type", "STOP_MARKET"),
+        ("quantity", plain_text(stop.quantity)),
+        ("triggerPrice", plain_text(stop.trigger_price)),
+        ("workingType", "MARK_PRICE"),
+        ("reduceOnly", "true"),
+        ("clientAlgoId", stop.client_order_id),
+        ("recvWindow", str(recv_window_ms)),
+    ]
+    return RestRequest("stop", "POST", ALGO_PATH, params, True, 0, 1, stop.client_order_id)
+
+
+def cancel_stop(client_order_id: ClientOrderId, *, recv_window_ms: int) -> RestRequest:
+    """Return the cancel of one stop of ours."""
+    params = [("clientAlgoId", client_order_id), ("recvWindow", str(recv_window_ms))]
+    return RestRequest("cancel_stop", "DELETE", ALGO_PATH, params, True, 1, 0, client_order_id)
+
+
+def open_stops(symbol: Symbol, number: int, *, recv_window_ms: int) -> RestRequest:
+    """Return openAlgoOrders of one symbol; no WebSocket method lists them. The recording names symbol and number."""
+    params = [("symbol", symbol), ("recvWindow", str(recv_window_ms))]
+    name = ClientOrderId(f"{symbol}:{number}")
+    return RestRequest("open_stops", "GET", "/fapi/v1/openAlgoOrders", params, True, client_order_id=name)
 
 
 def create_listen_key() -> RestRequest:

@@ -490,6 +490,7 @@ def _order_trade_update(row: Frame) -> Event:
         reduce_only=order.get("R") is True,
         maker=order.get("m") is True,
         expiry_reason=text_of(order.get("er")) or "0",
+        trigger_price=number_or_zero(order.get("sp")),
     )
 
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from streamhedge.domain.order import Order
+from streamhedge.domain.stop import Stop
 from streamhedge.reactor.state import State, SymbolMemory
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Pump
@@ -288,7 +289,12 @@ class Auditor:
 
     def _heard_void(self, fields: dict[str, Any]) -> None:
         self.count("voided")
-        meant = self.meant[fields["client_order_id"]]
+        name = fields["client_order_id"]
+        meant = self.meant.get(name)
+        if meant is None:  # a stop
+            if name in self.wired:
+                raise Violation("4", f"the stop {name} left and is called void")
+            return
         if meant.sent_ns:
             raise Violation("4", f"{meant.client_id} left and is called void")
         self._end(meant.client_id)
@@ -512,8 +518,45 @@ class Auditor:
             raise Violation("4", f"{name} on the wire is {words}, the row says {meant}")
         self.promised(lambda: self.promises.sent(said))
 
+    def stop_sent(self, query: str, rows: list[Stop]) -> None:
+        """Judge a stop whose first byte leaves, against the ledger's rows of stops that may rest."""
+        said = dict(parse_qsl(query))
+        name = said["clientAlgoId"]
+        self.note(f"wire POST stop {name}")
+        self.count("stops sent")
+        row = next((row for row in rows if row.client_order_id == name), None)
+        if row is None:
+            raise Violation("4", f"the stop {name} is on the wire without a row")
+        self.wired[name] = self.wired.get(name, 0) + 1
+        if self.wired[name] > 1 or name in self.meant:
+            raise Violation("4", f"{name} is on the wire more than once")
+        if self.schedule.now_ns - row.decided_ns > 200 * MS:
+            raise Violation(
+                "14", f"{name} leaves {(self.schedule.now_ns - row.decided_ns) // MS} ms after its decision"
+            )
+        words = (said["symbol"], said["side"], D(said["quantity"]), D(said["triggerPrice"]))
+        if words != (row.symbol, row.side.value, row.quantity, row.trigger_price):
+            raise Violation("4", f"{name} on the wire is {words}, the row says {row}")
+        if said.get("reduceOnly") != "true" or "closePosition" in said or said["workingType"] != "MARK_PRICE":
+            raise Violation("7", f"{name} is no reduce-only stop on the mark: {query}")
+
+    def _stop_cancelled(self, name: str) -> None:
+        """A stop goes only when another rests, when there is nothing to close, or when the venue takes no two."""
+        algo = self.exchange.algo
+        stop = algo.find({"clientAlgoId": name})
+        if stop is None or not stop.open or self.exchange.faults.happened.get("O10"):
+            return
+        others = [o for o in algo.waiting(stop.symbol) if o is not stop and o.client_id.startswith(self.prefix)]
+        held = self.exchange.account.position(stop.symbol).amount
+        if held < 0 and not others and self.blind.get(stop.symbol, ZERO) == 0:
+            raise Violation("B", f"the cancel of {name} leaves {held} without a stop")
+        self.count("stops replaced" if others else "stops taken away")
+
     def cancel_sent(self, query: str) -> None:
         """Judge a cancel whose first byte leaves."""
+        name = dict(parse_qsl(query)).get("clientAlgoId")
+        if name:
+            self._stop_cancelled(name)
         self.promised(lambda: self.promises.cancel_sent(query, self.prefix))
 
     def asked(self, text: str) -> None:

@@ -18,6 +18,7 @@ from streamhedge.domain.canonical import from_plain, to_plain
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
+from streamhedge.domain.stop import Stop
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.errors import LedgerUnwritable, StoreError
 from streamhedge.store.journal import FORMAT, Line, one_line, original
@@ -150,6 +151,19 @@ class VirtualLedger:
         self._put(order.client_order_id, to_plain(order))
         self._committed(order)
 
+    def commit_stop(self, stop: Stop) -> None:
+        """Commit one stop, once."""
+        self.gate("deciding")
+        self._write()
+        if ("stop", stop.client_order_id) in self.now.rows:
+            raise LedgerUnwritable(f"{stop.client_order_id} is committed already; nothing was written")
+        self._set(self.now.rows, ("stop", stop.client_order_id), orjson.dumps(to_plain(stop)))
+
+    def stops(self) -> list[Stop]:
+        """Return the stops that may rest at the venue, oldest first."""
+        found = [from_plain(Stop, orjson.loads(body)) for (kind, _), body in self.now.rows.items() if kind == "stop"]
+        return [stop for stop in found if stop.is_open]
+
     def persist(self, row: Persist) -> None:
         """Write one row that no order waits for."""
         self._write()
@@ -162,7 +176,7 @@ class VirtualLedger:
             self._set(self.now.states, row.key, orjson.loads(body))
         elif row.table == "gap":
             self._set(self.now.gaps, int(row.key), body)
-        elif row.table == "attribution":
+        elif row.table in ("attribution", "stop"):
             self._set(self.now.rows, (row.table, row.key), body)
         elif (row.table, row.key) not in self.now.rows:
             self._set(self.now.rows, (row.table, row.key), body)

@@ -22,6 +22,7 @@ from streamhedge.domain.commands import (
     KeepSilent,
     OpenStream,
     PlaceOrder,
+    PlaceStop,
     QueryOrder,
     RequestOpenOrders,
     RequestSetup,
@@ -32,7 +33,7 @@ from streamhedge.domain.values import Symbol
 from streamhedge.rules.params import HedgeParams, Policy
 from streamhedge.settings.endpoints import Endpoints, mark_stream, market_url, private_url
 from streamhedge.wire import requests
-from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, recorded, set_up
+from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, placing_of, recorded, set_up
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Params, Signer, signed_params, signed_query
@@ -102,7 +103,7 @@ class VirtualHands:
 
     def perform(self, command: Command, call: int) -> None:
         """Plan a command and return at once; it begins when the loop comes round."""
-        if isinstance(command, PlaceOrder):
+        if isinstance(command, PlaceOrder | PlaceStop):
             self._gate.reached("committed")
             stall_ms, self.stall_ms = self.stall_ms, 0
             begin = self._refuse if self.closing else self._place
@@ -154,20 +155,20 @@ class VirtualHands:
 
     # ------------------------------------------------------------ REST
 
-    def _place(self, command: PlaceOrder) -> None:
+    def _place(self, command: PlaceOrder | PlaceStop) -> None:
         late_ns = self._wire.schedule.now_ns - command.deadline_ns
         if late_ns > 0:
             self._void(command, f"decided too long ago ({late_ns // MS} ms)")
             return
         self._gate.passed("leaving")
         if self._alive():
-            self._call(requests.place_order(command, recv_window_ms=self._window_ms))
+            self._call(placing_of(command, recv_window_ms=self._window_ms))
             self._gate.passed("sent")
 
-    def _refuse(self, command: PlaceOrder) -> None:
+    def _refuse(self, command: PlaceOrder | PlaceStop) -> None:
         self._void(command, "the program is stopping")
 
-    def _void(self, command: PlaceOrder, reason: str) -> None:
+    def _void(self, command: PlaceOrder | PlaceStop, reason: str) -> None:
         self._feed("void", orjson.dumps({"client_order_id": command.client_order_id, "reason": reason}))
 
     def _call(self, request: RestRequest) -> None:

@@ -154,7 +154,8 @@ class Promises:
 
     def cancel_sent(self, query: str, prefix: str) -> None:
         """Judge a cancel."""
-        name = dict(parse_qsl(query)).get("origClientOrderId", "")
+        said = dict(parse_qsl(query))
+        name = said.get("origClientOrderId") or said.get("clientAlgoId", "")
         if not name.startswith(prefix):
             raise Broken("A1", f"a cancel of {name!r}, which is not ours")
 

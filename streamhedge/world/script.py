@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from streamhedge.domain.values import Asset, Symbol
-from streamhedge.rules.params import CloseAction, HedgeParams, LadderParams, Limits, Policy
+from streamhedge.rules.params import BackstopParams, CloseAction, HedgeParams, LadderParams, Limits, Policy
 
 D = Decimal
 BTCUSDT = Symbol("BTCUSDT")
@@ -44,6 +44,7 @@ class Options:
     keep: bool
     mark_every_ms: int = 1_000
     ed25519: bool = False
+    backstop: bool = False
 
     def policy(self) -> Policy:
         """Return the product's configuration of this world."""
@@ -94,7 +95,8 @@ class Options:
             request_timeout_ms=10_000,
             recv_window_ms=2_000,
         )
-        return Policy(hedges=(hedge,), ladder=ladder, limits=limits, margin_asset=Asset("USDT"))
+        backstop = BackstopParams(distance=D("0.10")) if self.backstop else None
+        return Policy(hedges=(hedge,), ladder=ladder, limits=limits, margin_asset=Asset("USDT"), backstop=backstop)
 
 
 @dataclass(slots=True)

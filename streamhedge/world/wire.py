@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from streamhedge.sim.exchange import Exchange
 from streamhedge.sim.streams import LIFE_MS
 from streamhedge.sim.wsapi import HANDSHAKE_WEIGHT, WsSession
+from streamhedge.wire.requests import ALGO_PATH
 from streamhedge.world.schedule import Schedule
 
 MS = 1_000_000
@@ -56,6 +57,9 @@ class Tap(Protocol):
 
     def order_sent(self, query: str) -> None:
         """An order's first byte leaves."""
+
+    def stop_sent(self, query: str) -> None:
+        """A stop's first byte leaves."""
 
     def cancel_sent(self, query: str) -> None:
         """A cancel's first byte leaves."""
@@ -126,6 +130,8 @@ class Wire:
             return
         if order:
             self.tap.order_sent(query)
+        elif method == "POST" and path == ALGO_PATH:
+            self.tap.stop_sent(query)
         if method == "DELETE":
             self.tap.cancel_sent(query)
         self.in_flight += 1

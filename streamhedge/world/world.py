@@ -139,6 +139,10 @@ class World:
         """An order's first byte leaves."""
         self._judge(lambda: self.auditor.order_sent(query))
 
+    def stop_sent(self, query: str) -> None:
+        """A stop's first byte leaves."""
+        self._judge(lambda: self.auditor.stop_sent(query, self.ledger.stops()))
+
     def cancel_sent(self, query: str) -> None:
         """A cancel's first byte leaves."""
         self._judge(lambda: self.auditor.cancel_sent(query))

@@ -256,9 +256,13 @@ NOT_READ: dict[str, str] = {
 }
 """Calls of ours whose success tells nothing the streams do not tell."""
 
+STOPS = {
+    "rest_algo_order_cancel_response.json": ("cancel_stop", True),
+    "rest_algo_order_response.json": ("stop", False),
+}
+"""Answers to the requests about a stop: label, and whether it is the cancel's."""
+
 NOT_ASKED: dict[str, tuple[str, str]] = {
-    "rest_algo_order_cancel_response.json": ("DELETE", "/fapi/v1/algoOrder"),
-    "rest_algo_order_response.json": ("POST", "/fapi/v1/algoOrder"),
     "rest_cancel_all_response.json": ("DELETE", "/fapi/v1/allOpenOrders"),
     "rest_countdown_cancel_all_response.json": ("POST", "/fapi/v1/countdownCancelAll"),
     "rest_funding_rate_history_response.json": ("GET", "/fapi/v1/fundingRate"),

@@ -375,6 +375,7 @@ USER: dict[str, list[Event]] = {
         order_status="NEW",
         price=D(0),
         reduce_only=True,
+        trigger_price=D(74000),
     ),
     "user_trade_lite.json": [
         TradeLite(

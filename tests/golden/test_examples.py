@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streamhedge.domain.events import CallFailed, ListenKeyReady, Quarantined, SetupDone
+from streamhedge.domain.events import CallFailed, ListenKeyReady, OutcomeKind, Quarantined, SetupDone, StopOutcome
 from streamhedge.domain.instrument import Instrument, MarginBracket
 from streamhedge.domain.order import Report
 from streamhedge.domain.values import Asset, ClientOrderId, Symbol
@@ -39,6 +39,7 @@ from tests.golden.expected_answers import (
     REFUSALS,
     REQUESTS,
     SETUP,
+    STOPS,
 )
 from tests.golden.expected_market import MARKET, SENT_BY_US
 from tests.golden.expected_user import QUARANTINED, USER
@@ -65,6 +66,7 @@ EXPECTED = {
     *FAILED_CALLS,
     *NOT_READ,
     *NOT_ASKED,
+    *STOPS,
     "rest_error_bodies.json",
     "sign_vectors.json",  # tests/unit/test_wire_signing.py
 }
@@ -292,6 +294,17 @@ def test_a_call_whose_answer_is_not_read_is_one_of_ours(name: str) -> None:
     ours = {f"{request.method} {request.path}" for request in rest_requests().values()}
 
     assert NOT_READ[name] in ours
+
+
+@pytest.mark.parametrize("name", sorted(STOPS))
+def test_the_answer_about_a_stop_says_that_it_is_so(name: str) -> None:
+    label, cancel = STOPS[name]
+    said = orjson.loads(answered(label, 200, name))
+    for asked, kind in (("sh-sl-7f3a91c2-0003", OutcomeKind.ACCEPTED), ("sh-other", OutcomeKind.IN_DOUBT)):
+        said["request"]["client_order_id"] = asked
+        (found,) = decode_input("rest", orjson.dumps(said), Calls(), NOW_MS * 1_000_000)
+        assert isinstance(found, StopOutcome)
+        assert (found.kind, found.cancel, found.client_order_id) == (kind, cancel, asked)
 
 
 def test_the_answer_of_a_cancel_moves_nothing() -> None:

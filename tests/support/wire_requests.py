@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from decimal import Decimal
 
-from streamhedge.domain.commands import PlaceOrder
+from streamhedge.domain.commands import PlaceOrder, PlaceStop
 from streamhedge.domain.order import OrderType, Side, TimeInForce
 from streamhedge.domain.values import ClientOrderId, Symbol
 from streamhedge.wire import requests
@@ -33,6 +33,15 @@ def place(**said: object) -> PlaceOrder:
 
 ARGUMENTS: dict[str, object] = {
     "command": place(),
+    "stop": PlaceStop(
+        client_order_id=ClientOrderId("sh-7f3a91c2-1-000019"),
+        symbol=Symbol("BTCUSDT"),
+        side=Side.BUY,
+        quantity=D("0.250"),
+        trigger_price=D("96802.80"),
+        deadline_ns=0,
+    ),
+    "number": 3,
     "symbol": Symbol("BTCUSDT"),
     "client_order_id": ClientOrderId("sh-7f3a91c2-1-000018"),
     "recv_window_ms": 3000,

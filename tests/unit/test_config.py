@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamhedge.errors import ConfigError
-from streamhedge.rules.params import CloseAction
+from streamhedge.rules.params import BackstopParams, CloseAction
 from streamhedge.settings.config import Config, check_account, load_config
 from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints
 from streamhedge.settings.model import schema
@@ -402,10 +402,19 @@ def test_an_urgent_collar_is_not_narrower(tmp_path: Path) -> None:
     assert "price_collar_urgent is narrower than price_collar" in line
 
 
+def test_a_backstop_is_off_unless_it_is_said_and_must_stay_behind_the_ladder(tmp_path: Path) -> None:
+    assert load(tmp_path).policy().backstop is None
+    off = load(tmp_path, f"{WHOLE}\n[backstop]\nenabled = false\n").policy()
+    assert off.backstop is None
+    on = load(tmp_path, f"{WHOLE}\n[backstop]\nenabled = true\n").policy()
+    assert on.backstop == BackstopParams(distance=D("0.10"))
+    (line,) = faults(tmp_path, f'{WHOLE}\n[backstop]\nenabled = true\ndistance = "22 %"\n')
+    assert "distance 22 % must be above 0 and below ladder.close 20 %" in line
+
+
 @pytest.mark.parametrize(
     "table",
     [
-        "[backstop]\nenabled = true",
         "usd_per_quote = 1",
     ],
 )

@@ -24,7 +24,8 @@ from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade, FloatTradeKind
 from streamhedge.domain.order import OPEN_STATUSES, Order, OrderStatus, OrderType, Purpose, Side, TimeInForce
-from streamhedge.domain.values import NS_PER_MS, ClientOrderId, TradeId
+from streamhedge.domain.stop import OPEN_STOPS, Stop, StopStatus
+from streamhedge.domain.values import NS_PER_MS, ClientOrderId, Symbol, TradeId
 from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
 from streamhedge.store.ledger import Ledger
 from tests.support.builders import BTC, BTCUSDT, T0_MS, USDT, float_trade
@@ -177,6 +178,28 @@ def test_orders_whose_end_is_unknown_come_back(ledger: Ledger, path: Path, statu
         ledger.persist(ended(order(), status))
     with opened(path) as again:
         assert again.open_orders() == ([replace(order(), status=status)] if status in OPEN_STATUSES else [])
+
+
+def test_a_stop_is_committed_once_ever_and_comes_back_while_it_may_rest(ledger: Ledger, path: Path) -> None:
+    stop = Stop(
+        client_order_id=ClientOrderId("sh-1-2"),
+        symbol=Symbol("BTCUSDT"),
+        side=Side.BUY,
+        quantity=D(10),
+        trigger_price=D("96802.8"),
+        decided_ns=1,
+    )
+    ledger.commit_stop(stop)
+    with pytest.raises(LedgerUnwritable, match="nothing was written"):
+        ledger.commit_stop(replace(stop, quantity=D(9)))
+    with opened(path) as again:
+        assert again.stops() == [stop]
+        for status in StopStatus:
+            ledger.persist(Persist("stop", stop.client_order_id, to_plain(replace(stop, status=status))))
+            assert bool(again.stops()) == (status in OPEN_STOPS), status
+    other = replace(stop, client_order_id=ClientOrderId("sh-1-3"), status=StopStatus.RESTING)
+    ledger.persist(Persist("stop", other.client_order_id, to_plain(other)))
+    assert ledger.stops() == [other], "one of ours that the venue told of"
 
 
 def test_intents_by_time_and_by_run(ledger: Ledger) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Persist
-from streamhedge.domain.order import OrderStatus
-from streamhedge.domain.values import NS_PER_MS, exact
+from streamhedge.domain.order import OrderStatus, Side
+from streamhedge.domain.stop import Stop, StopStatus
+from streamhedge.domain.values import NS_PER_MS, ClientOrderId, exact
 from streamhedge.live.recovery import DAY_NS, boot_id, recovered
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
@@ -39,6 +40,27 @@ def begin(ledger: Ledger, *, boot: str = "boot-1", now_ns: int = NOW_NS, shadow:
 
 def memory(state: State) -> SymbolMemory:
     return state.memory[make.BTCUSDT]
+
+
+def test_stops_come_back_as_the_venue_may_have_them(ledger: Ledger) -> None:
+    stop = Stop(
+        client_order_id=ClientOrderId("sh-7f3a91c2-1-000002"),
+        symbol=make.BTCUSDT,
+        side=Side.BUY,
+        quantity=D(10),
+        trigger_price=D("96802.8"),
+        decided_ns=1,
+        status=StopStatus.RESTING,
+        resting_ns=5,
+    )
+    ledger.commit_stop(stop)
+    ledger.commit_stop(replace(stop, client_order_id=ClientOrderId("sh-7f3a91c2-1-000003"), status=StopStatus.PLANNED))
+    ledger.commit_stop(replace(stop, client_order_id=ClientOrderId("sh-7f3a91c2-1-000004"), status=StopStatus.ENDED))
+    found = {name: (stop.status, stop.resting_ns) for name, stop in begin(ledger).stops.items()}
+    assert found == {
+        "sh-7f3a91c2-1-000002": (StopStatus.RESTING, 0),
+        "sh-7f3a91c2-1-000003": (StopStatus.IN_DOUBT, 0),
+    }, "nothing of it was heard by this run"
 
 
 def test_a_first_run_finds_nothing(ledger: Ledger) -> None:

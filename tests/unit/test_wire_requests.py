@@ -42,6 +42,9 @@ WEIGHTS = {
     # request weight per IP, order count per account (BINANCE_USDM §4.3, §5.2)
     "place_order": (0, 1),
     "cancel_order": (1, 0),
+    "place_stop": (0, 1),
+    "cancel_stop": (1, 0),
+    "open_stops": (1, 0),
     "create_listen_key": (1, 0),
     "renew_listen_key": (1, 0),
     "open_orders": (40, 0),
@@ -54,6 +57,15 @@ WEIGHTS = {
     "set_leverage": (1, 0),
     "set_margin_type": (1, 0),
 }
+
+
+def test_a_stop_is_reduce_only_with_a_quantity_and_follows_the_mark() -> None:
+    said = dict(rest_requests()["place_stop"].params)
+    assert (said["type"], said["workingType"], said["reduceOnly"]) == ("STOP_MARKET", "MARK_PRICE", "true")
+    assert (said["quantity"], said["triggerPrice"]) == ("0.25", "96802.8")
+    assert said["clientAlgoId"] == rest_requests()["place_stop"].client_order_id == "sh-7f3a91c2-1-000019"
+    assert "closePosition" not in said, "the venue takes but one of those"
+    assert rest_requests()["open_stops"].client_order_id == "BTCUSDT:3"
 
 
 @pytest.mark.parametrize("name", sorted(rest_requests()))

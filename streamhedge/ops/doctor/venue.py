@@ -16,6 +16,7 @@ from streamhedge.domain.values import Symbol, exact, plain_text, record
 from streamhedge.errors import ConfigError, ParseError
 from streamhedge.live.hedger import endpoints_of
 from streamhedge.ops import child
+from streamhedge.ops.doctor.backstop import stops_check
 from streamhedge.ops.doctor.finding import FAIL, OK, Check, check
 from streamhedge.ops.doctor.hedge import hedge_checks
 from streamhedge.ops.doctor.refusals import refused, rest_refused, words_of
@@ -100,6 +101,10 @@ async def _ask(venue: Venue, config: Config) -> list[Check]:
     with exact():
         for hedge in policy.hedges:
             found += hedge_checks(hedge, policy, setup, market[0].get(hedge.symbol), positions, balances)
+    if policy.backstop is not None:
+        for symbol in symbols:
+            answer = await venue.rest.send(requests.open_stops(symbol, 0, recv_window_ms=venue.window_ms))
+            found.append(stops_check(symbol, policy.backstop, answer, venue_ms=venue.rest.venue_ms()))
     return found
 
 
