@@ -31,6 +31,7 @@ from streamhedge.domain.treasury import TradeLimits, TradeRequest, book_trade, r
 from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, TradeId, decimal_from, exact, record
 from streamhedge.errors import CommandError, ConfigError, StoreError
 from streamhedge.live.book_view import BookView
+from streamhedge.live.crash_loop import crash_loop, how_it_ended
 from streamhedge.live.feed import Feed
 from streamhedge.live.machine import Machine
 from streamhedge.live.manual import (
@@ -84,6 +85,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         state_dir: Path,
         record_dir: Path | None = None,
         shadow: bool = False,
+        resume: bool = False,
         on_notes: Callable[[tuple[Note, ...], int], None] | None = None,
         spot_keys: tuple[Secret, Secret] | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             state_dir: Where ledgers live; the account gets a folder of its own.
             record_dir: Where recordings go; the account's folder without.
             shadow: Rules run, orders are withheld.
+            resume: Lift a halt that is latched, at the start.
             on_notes: Told the notes of each input and its receive time; must not block.
             spot_keys: The spot account's key and secret, where [spot] is configured; the account's own without.
 
@@ -118,6 +121,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self._spot_keys = spot_keys if spot_keys is not None else self._keys
         self._spot: SpotSource | None = None
         self._shadow = shadow
+        self._resume = resume
         self._endpoints = endpoints
         self._on_notes = on_notes
         self._turn = asyncio.Event()
@@ -173,6 +177,11 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             older, above = older_copy(self.ledger, self.record_dir)
             if older:  # latched before anything else is written: a crash right after must not forget it
                 self.ledger.set_state("halted", {"reason": older})
+            looping = crash_loop(self.ledger, now_ns // NS_PER_MS)
+            if self._resume:
+                self.ledger.set_state("halted", {"reason": None})
+            elif looping:
+                self.ledger.set_state("halted", {"reason": looping})
             self.epoch = self.ledger.open_epoch(
                 started_ms=now_ns // NS_PER_MS, boot_id=boot, version=__version__, above=above
             )
@@ -253,7 +262,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             owed, refused = self.pump.owed, self.pump.write_owed()
             if refused:
                 raise StoreError(f"{owed} row(s) that the ledger refused are lost with this run: {refused}")
-            self.ledger.end_epoch("stopped" if error is None else type(error).__name__)
+            self.ledger.end_epoch(how_it_ended(error))
         except StoreError as failure:
             self._tell(str(failure))
 

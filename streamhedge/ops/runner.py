@@ -55,6 +55,7 @@ class Plan:
     faults: list[str] = field(default_factory=list)
     story: bool = False
     shadow: bool = False
+    resume: bool = False
     live: bool = False
     trades: list[TimedTrade] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
@@ -132,6 +133,7 @@ async def _with_hedger(
         state_dir=plan.state_dir,
         record_dir=plan.record_dir,
         shadow=plan.shadow,
+        resume=plan.resume,
         on_notes=heard,
         spot_keys=spot_keys,
     )

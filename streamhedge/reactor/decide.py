@@ -34,6 +34,9 @@ from streamhedge.rules.view import (
     Peer,
 )
 
+TELL_AGAIN_NS = 60_000 * NS_PER_MS
+"""What a shadow run withholds is told when it changes, and once a minute."""
+
 
 def open_orders(core: Core, hedge: HedgeParams) -> list[Order]:
     """Return our orders on the symbol that are not terminal."""
@@ -273,8 +276,10 @@ def _submit(core: Core, view: HedgeView, draft: IntentDraft | None) -> Refused |
     memory = core.memory_of(draft.symbol)
     if isinstance(verdict, Approved):
         if core.state.shadow:
-            memory.retry_after_ns = core.now_ns + 1_000 * NS_PER_MS
-            core.note("shadow", Level.INFO, draft.symbol, f"would {draft.side.value} {draft.quantity}: {draft.reason}")
+            said = f"would {draft.side.value} {draft.quantity}: {draft.reason}"
+            if said != memory.withheld or core.now_ns - memory.withheld_ns >= TELL_AGAIN_NS:
+                memory.withheld, memory.withheld_ns = said, core.now_ns
+                core.note("shadow", Level.INFO, draft.symbol, said)
         else:
             register(core, draft)
         return None

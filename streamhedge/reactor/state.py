@@ -114,6 +114,8 @@ class SymbolMemory:
     reduce_only_until_ns: int | None = None
     flatten: str = ""
     refused_by: str = ""
+    withheld: str = ""
+    withheld_ns: int = 0
     mismatches: int = 0
     adoption_times_ns: list[int] = field(default_factory=list)
     fruitless_fills: int = 0

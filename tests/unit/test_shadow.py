@@ -16,13 +16,14 @@ D = Decimal
 ETHUSDT = Symbol("ETHUSDT")
 
 
-def test_a_raise_is_told_and_withheld_and_told_again_after_a_second() -> None:
+def test_a_raise_is_told_and_withheld_and_told_again_after_a_minute() -> None:
     desk = Desk(shadow=True)
     desk.float("+1")
     assert [text.split(":")[0] for text in desk.said("shadow")] == ["would SELL 1"]
-    desk.mark(after_ms=900)
-    assert len(desk.said("shadow")) == 1
-    desk.mark(after_ms=200)
+    for _ in range(59):
+        desk.mark(after_ms=1_000)
+    assert len(desk.said("shadow")) == 1 and desk.said("blocked") == []
+    desk.mark(after_ms=1_200)
     assert len(desk.said("shadow")) == 2
     assert not desk.state.orders and not desk.state.open_ids
     assert desk.state.next_order == 1, "no id is used up"

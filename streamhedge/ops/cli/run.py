@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--venue", type=click.Choice(["sim", "demo", "live"]), help="Overrides the config's venue.")
 @click.option("--live", is_flag=True, help="Real money: needed beside venue live.")
 @click.option("--shadow", is_flag=True, help="Rules run, orders are withheld.")
+@click.option("--resume", is_flag=True, help="Lift a latched halt at the start; `resume --reason` does it later.")
 @click.option("--duration", help="Stop after so long, e.g. 30s.")
 @click.option("--record", type=click.Path(path_type=Path), help="Where the recording goes.")
 @click.option("--tape", help="Sim: calm, crash-2021-05-19, rally-2021-05-19, or a CSV.")
@@ -71,6 +72,7 @@ def run(**said: Any) -> None:
         faults=list(said["faults"]),
         story=story,
         shadow=said["shadow"],
+        resume=said["resume"],
         live=said["live"],
         trades=read_trades(said["trades"]) if said["trades"] is not None else [],
         env=dict(os.environ),
