@@ -79,7 +79,7 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
     if quarantine_ns > now_ns:
         state.quarantine_until_ns = quarantine_ns
         for memory in state.memory.values():
-            memory.confirm_after_ns = quarantine_ns
+            memory.distrust(quarantine_ns)
     return state
 
 

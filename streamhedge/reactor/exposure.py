@@ -239,8 +239,7 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
         # our fills did not move, or twice in a row moved by something else, says that they do not do what they should.
         core.state.meter.adoptions += 1
         if core.state.book.quantity(memory.symbol) != theirs:
-            memory.position_trusted = False
-            memory.confirm_after_ns = core.now_ns
+            memory.distrust(core.now_ns)
         core.note(
             "adopted",
             Level.WARNING,

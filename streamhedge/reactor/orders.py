@@ -315,8 +315,7 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         if was_open and order.filled > 0 and not is_covered(core, order):
             # The answer may overtake the account update: the position counts again once a snapshot has shown it.
             symbol_memory = core.memory_of(order.symbol)
-            symbol_memory.position_trusted = False
-            symbol_memory.confirm_after_ns = core.now_ns
+            symbol_memory.distrust(core.now_ns)
             symbol_memory.shows_from_ms = order.decided_ns // NS_PER_MS
             symbol_memory.trust_anyway_ns = core.now_ns + quarantine_ns(core)
             core.commands.append(

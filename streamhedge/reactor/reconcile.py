@@ -108,8 +108,7 @@ def _adopt(core: Core, event: Snapshot) -> None:
         core.state.differences[f"{symbol}|{side.value}|{theirs}"] = core.now_ns
         memory = core.state.memory.get(symbol)
         if memory is not None and side is PositionSide.BOTH:
-            memory.position_trusted = False
-            memory.confirm_after_ns = core.now_ns + CONFIRM_NS
+            memory.distrust(core.now_ns + CONFIRM_NS)
 
 
 def _doubt_large_change(core: Core, symbol: Symbol, before: Decimal | None, after: Decimal) -> None:
@@ -118,8 +117,7 @@ def _doubt_large_change(core: Core, symbol: Symbol, before: Decimal | None, afte
     if hedge is None or before is None or abs(after - before) <= hedge.max_order_quantity:
         return
     memory = core.memory_of(symbol)
-    memory.position_trusted = False
-    memory.confirm_after_ns = core.now_ns + CONFIRM_NS
+    memory.distrust(core.now_ns + CONFIRM_NS)
 
 
 def _audit(core: Core, event: Snapshot) -> None:

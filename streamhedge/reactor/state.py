@@ -155,6 +155,11 @@ class SymbolMemory:
     position_trusted: bool = False
     funding: FundingMemory | None = None
 
+    def distrust(self, confirm_after_ns: int) -> None:
+        """Trust the position again only by a snapshot asked after a moment; a later moment that stands is kept."""
+        self.position_trusted = False
+        self.confirm_after_ns = max(self.confirm_after_ns, confirm_after_ns)
+
 
 @state
 class Backstop:
