@@ -92,9 +92,10 @@ def _account_is_empty_by_mistake(core: Core, event: Snapshot) -> bool:
 def _adopt(core: Core, event: Snapshot) -> None:
     book = core.state.book
     before = {key: held.quantity for key, held in book.positions.items()}
+    listed = {(row.symbol, row.position_side): True for row in event.positions}
     for symbol, side in book.apply_snapshot(event, core.now_ns):
         after = book.positions[symbol, side].quantity
-        _doubt_large_change(core, symbol, before.get((symbol, side)), after)
+        _doubt_change(core, symbol, before.get((symbol, side)), after, listed=(symbol, side) in listed)
         core.note(
             "snapshot",
             Level.INFO,
@@ -111,10 +112,10 @@ def _adopt(core: Core, event: Snapshot) -> None:
             memory.distrust(core.now_ns + CONFIRM_NS)
 
 
-def _doubt_large_change(core: Core, symbol: Symbol, before: Decimal | None, after: Decimal) -> None:
-    """A known position that changed by more than any order of ours is trusted only when a second snapshot agrees."""
+def _doubt_change(core: Core, symbol: Symbol, before: Decimal | None, after: Decimal, *, listed: bool) -> None:
+    """Trust two kinds of change only when a second snapshot agrees: more than any order of ours, and a row that is gone."""
     hedge = core.hedge_of(symbol)
-    if hedge is None or before is None or abs(after - before) <= hedge.max_order_quantity:
+    if hedge is None or before is None or (listed and abs(after - before) <= hedge.max_order_quantity):
         return
     memory = core.memory_of(symbol)
     memory.distrust(core.now_ns + CONFIRM_NS)

@@ -158,8 +158,6 @@ class World:
         process = self.process
         if process is not None and not process.pump.session.state.synced and '"pos-' in text:
             self.exchange.replica = None  # no replica lags behind a whole reconnect
-            if "empty-sync" in EXCUSED:
-                self.exchange.faults.disarm("U11")
 
     def weight_used(self) -> None:
         """A request reached the venue."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 
 from streamhedge.domain.commands import PlaceOrder
+from streamhedge.domain.events import BookStatusChanged
 from streamhedge.domain.values import NS_PER_MS, exact
 from tests.support import builders as make
+from tests.support.desk import Desk
 
+D = Decimal
 MINUTE_MS = 60_000
 
 
@@ -47,3 +53,23 @@ def test_a_book_that_must_be_corrected_a_fourth_time_blocks_the_symbol(apart_ms:
         react(make.mark("67121.5"), 4 * apart_ms + 2_000)
         react(make.float_trade("1", trade_id="ft-2"), 4 * apart_ms + 2_001)
         assert sent == []
+
+
+@pytest.mark.parametrize("really", ["-10", "0"])
+def test_a_row_that_is_gone_after_a_reconnect_is_believed_only_twice(really: str) -> None:
+    desk = Desk()
+    desk.take(BookStatusChanged(status="SUSPECT", reason="the private stream closed"), after_ms=10)
+    gone = make.snapshot("-10", entry="67121.4", wallet="400000", at_ms=desk.now_ms)
+    desk.take(replace(gone, positions=(), audit=False), after_ms=10)
+    desk.take(make.live(), after_ms=5)
+    for _ in range(5):
+        assert desk.mark(after_ms=100) == [], "one answer that lacks a row sells the hedge again"
+    after = make.snapshot(really, entry="67121.4", wallet="400000", at_ms=desk.now_ms + 600)
+    rows = after.positions if really != "0" else ()
+    sent = []
+    for _ in range(4):
+        now = replace(after, positions=rows, audit=True, requested_ns=desk.now_ms * 1_000_000 + 500_000_000)
+        sent += desk.sent(now, after_ms=1_100)
+        sent += desk.mark(after_ms=100)
+    assert desk.state.book.quantity(make.BTCUSDT) == D(really)
+    assert bool(sent) is (really == "0"), "what is really gone is hedged again, once it is sure"
