@@ -426,7 +426,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             if held + trade.quantity < 0:
                 raise CommandError(f"it takes {-trade.quantity:f} {pair.base} out of a float of {held:f}")
             new = await self._durably(self.ledger.record_float_trade, trade)
-            self._machine.feed("trade", orjson.dumps(to_plain(trade)))
+            if new:
+                self._machine.feed("trade", orjson.dumps(to_plain(trade)))
             return new
 
     def spot_past(self, symbol: Symbol) -> dict[str, Any] | None:

@@ -46,6 +46,8 @@ async def test_a_spot_fill_is_booked_and_hedged_once() -> None:
     with room() as folder:
         async with exchange(folder, "--tape", "calm") as venue:
             account = Account(folder, venue, {name: venue.ready[name] for name in ADDRESSES}, more=SPOT)
+            doctor = {row["name"]: row for row in (await account.command("doctor", "--json")).json()["checks"]}
+            assert doctor["route spot"]["verdict"] == "ok" and "BTCUSDT never traded" in doctor["route spot"]["found"]
             async with account.run() as program:
                 await until("the first hedge", account.hedged)
                 await until("the spot stream", lambda: listens(account))

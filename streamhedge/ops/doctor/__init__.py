@@ -13,6 +13,7 @@ from streamhedge.errors import ConfigError
 from streamhedge.ops.doctor.account import account, channels, read_keys
 from streamhedge.ops.doctor.finding import FAIL, OK, Check, check
 from streamhedge.ops.doctor.host import configuration_files, machine, program, user
+from streamhedge.ops.doctor.spot import read_spot_keys
 from streamhedge.ops.doctor.venue import Say, asked
 from streamhedge.settings.config import load_config
 
@@ -29,13 +30,14 @@ async def examine(
         return found
     found.append(check("configuration", OK, f"{len(configs) or 'packaged'} file(s), hash {config.hash()}"))
     keys, key_checks = read_keys(config, env)
-    found += key_checks
+    spot_keys, spot_checks = read_spot_keys(config, env)
+    found += [*key_checks, *spot_checks]
     found += machine(state_dir)
     found.append(user(config))
     found += channels(config, env)
     found += account(config, keys, state_dir)
     if online:
-        found += await asked(config, keys, say)
+        found += await asked(config, keys, spot_keys, say)
     return found
 
 

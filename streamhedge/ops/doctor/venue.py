@@ -20,8 +20,9 @@ from streamhedge.ops.doctor.backstop import stops_check
 from streamhedge.ops.doctor.finding import FAIL, OK, Check, check
 from streamhedge.ops.doctor.hedge import hedge_checks
 from streamhedge.ops.doctor.refusals import refused, rest_refused, words_of
+from streamhedge.ops.doctor.spot import Keys, spot_route
 from streamhedge.settings.config import Config
-from streamhedge.settings.endpoints import Endpoints, market_url, private_url
+from streamhedge.settings.endpoints import SCHEMES, Endpoints, market_url, private_url
 from streamhedge.settings.secrets import Secret
 from streamhedge.venue.http import RestClient
 from streamhedge.venue.sockets import CONNECT_ERRORS
@@ -43,48 +44,55 @@ class Venue:
     """What the online checks talk to."""
 
     endpoints: Endpoints
-    api_key: Secret
+    keys: Keys
     signer: Signer
     rest: RestClient
     window_ms: int
 
 
-async def asked(config: Config, keys: tuple[Secret, Secret] | None, say: Say) -> list[Check]:
+async def asked(config: Config, keys: Keys | None, spot_keys: Keys | None, say: Say) -> list[Check]:
     try:
         async with _reached(config, keys, say) as venue:
             if venue is None:
                 return []
-            return await _ask(venue, config)
+            return [*await _ask(venue, config), *await _spot(venue, config, spot_keys)]
     except ConfigError as error:
         return [check("venue", FAIL, str(error), "correct [endpoints], or start the exchange")]
 
 
 @asynccontextmanager
-async def _reached(config: Config, keys: tuple[Secret, Secret] | None, say: Say) -> AsyncIterator[Venue | None]:
+async def _reached(config: Config, keys: Keys | None, say: Say) -> AsyncIterator[Venue | None]:
     settings = config.settings
     if settings.venue == "sim" and settings.endpoints is None:
         say("starting the built-in exchange for the check")
         words = ["--tape", settings.sim.tape, "--seed", str(settings.sim.seed), "--wallet", str(settings.sim.wallet)]
         async with child.exchange(words) as ready:
-            own = Endpoints(rest=ready["rest"], stream=ready["stream"], ws_api=ready["ws_api"])
-            async with _venue(config, own, Secret(ready["api_key"]), Secret(ready["api_secret"])) as venue:
+            own = Endpoints(**{name: ready[name] for name in SCHEMES})
+            async with _venue(config, own, (Secret(ready["api_key"]), Secret(ready["api_secret"]))) as venue:
                 yield venue
     elif keys is None:
         yield None
     else:
         say(f"asking {settings.venue}")
-        async with _venue(config, endpoints_of(config), *keys) as venue:
+        async with _venue(config, endpoints_of(config), keys) as venue:
             yield venue
 
 
 @asynccontextmanager
-async def _venue(config: Config, endpoints: Endpoints, api_key: Secret, api_secret: Secret) -> AsyncIterator[Venue]:
-    signer = signer_of(api_secret.reveal())
-    rest = RestClient(endpoints.rest, api_key=api_key, signer=signer, timeout_s=CALL_S)
+async def _venue(config: Config, endpoints: Endpoints, keys: Keys) -> AsyncIterator[Venue]:
+    signer = signer_of(keys[1].reveal())
+    rest = RestClient(endpoints.rest, api_key=keys[0], signer=signer, timeout_s=CALL_S)
     try:
-        yield Venue(endpoints, api_key, signer, rest, config.policy().limits.recv_window_ms)
+        yield Venue(endpoints, keys, signer, rest, config.policy().limits.recv_window_ms)
     finally:
         await rest.close()
+
+
+async def _spot(venue: Venue, config: Config, own: Keys | None) -> list[Check]:
+    """Check the spot route, with the spot account's own keys or the venue's; after the clock, whose offset it uses."""
+    keys = own if own is not None else venue.keys
+    now_ms = venue.rest.venue_ms()
+    return await spot_route(config, venue.endpoints, keys, window_ms=venue.window_ms, now_ms=now_ms)
 
 
 async def _ask(venue: Venue, config: Config) -> list[Check]:
@@ -136,7 +144,7 @@ async def _ws_api(venue: Venue) -> tuple[Check, Snapshot]:
 async def _call(socket: Any, venue: Venue, request: WsApiRequest) -> Any:
     params: dict[str, str | int] = dict(request.params)
     if request.signed:
-        params |= {"apiKey": venue.api_key.reveal(), "timestamp": venue.rest.venue_ms()}
+        params |= {"apiKey": venue.keys[0].reveal(), "timestamp": venue.rest.venue_ms()}
         params = signed_params(params, venue.signer)
     await socket.send(orjson.dumps({"id": request.method, "method": request.method, "params": params}).decode())
     said = await socket.recv()
