@@ -108,12 +108,16 @@ async def test_a_fill_is_booked_net_hedged_and_once_however_often_it_is_told(tmp
         await ours.buys(times=2)
         await ours.until(lambda: ours.machine.core.state.book.quantity("BTCUSDT") == D("-10.149"))  # type: ignore[arg-type]
         assert (len(ours.booked), ours.float) == (1, D("10.14985"))
-        await door(ready, asset="BTC", change="2")
-        await ours.until(lambda: ours.said("transfer of 2.00000000 BTC", Level.INFO))
-        await ours.buys("0.1", side="SELL", commission_asset="BNB")
-        await ours.until(lambda: len(ours.booked) == 2)
-        await ours.holds("10.04985")  # the transfer is no trade, and BNB is none of the float
-        assert not any(note.level is Level.CRITICAL for note in ours.notes)
+        await door(ready, asset="BTC", change="20")
+        await ours.until(lambda: ours.said("transfer of 20.00000000 BTC", Level.INFO))
+        await ours.buys(
+            "10", side="SELL", commission_asset="BNB", times=2
+        )  # a second such sale would be beyond the float
+        await ours.holds("0.14985")  # the transfer is no trade, and BNB is none of the float
+        await ours.buys("0.01", commission_asset="none")
+        await ours.holds("0.15985")
+        assert len(ours.booked) == 3
+        assert not any(note.code == "spot" and note.level is not Level.INFO for note in ours.notes)
         paths = ours.machine.journal.paths
     assert replay_files(paths).diverged is None, "a fill is an input like any other trade"
 
@@ -133,6 +137,8 @@ async def test_what_happens_while_the_stream_is_gone_is_booked_when_it_is_back(t
         await ours.until(lambda: len(ours.booked) == 3)
         await ours.holds("10.05994")
         assert len({trade.trade_id for trade in ours.booked}) == 3
+        # An ended subscription is begun again where it was; everything else costs the connection.
+        assert ours.said("the spot stream is down", Level.WARNING) is (how != "terminated")
 
 
 async def test_an_event_that_is_lost_is_found_in_the_past(tmp_path: Path) -> None:
