@@ -29,7 +29,7 @@ from streamhedge.sim.access import Keys
 from streamhedge.sim.exchange import Exchange, Settings
 from streamhedge.store.journal import Line
 from streamhedge.wire.signing import signer_of
-from streamhedge.world.auditor import EXCUSED, STEP, Auditor, Violation
+from streamhedge.world.auditor import STEP, Auditor, Violation
 from streamhedge.world.disk import VirtualLedger
 from streamhedge.world.happen import APPLY, set_multi_assets
 from streamhedge.world.process import QUIET_TICK_NS, SLOW_TICK_NS, TICK_NS, Process
