@@ -557,7 +557,7 @@ def test_after_a_gap_the_list_is_asked_before_anything_is_placed(desk: StopDesk)
 
 def test_a_stop_that_went_unseen_with_the_position_counts_as_triggered(desk: StopDesk) -> None:
     desk.take(BookStatusChanged("SUSPECT", "a gap"), after_ms=5)
-    desk.take(make.snapshot("0", wallet="400000", at_ms=desk.now_ms), after_ms=5)
+    desk.take(make.snapshot("0", wallet="100000", at_ms=desk.now_ms), after_ms=5)
     desk.take(make.live(), after_ms=5)
     desk.quiet()
     desk.list()
