@@ -69,6 +69,7 @@ def from_plain(kind: Any, data: Any) -> Any:
     if kind is Decimal:
         return finite_from(data)
     if isinstance(kind, type) and issubclass(kind, Enum):
+        _expect(data, str)  # a bottomless value has no text that a refusal could quote
         return kind(data)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         _expect(data, dict)

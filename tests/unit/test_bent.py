@@ -180,7 +180,16 @@ def test_what_is_computed_may_be_larger_than_what_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "data"),
-    [(int, "7"), (int, True), (str, 7), (bool, 1), (list[int], "12"), (Tick, [0]), (dict[str, int], [])],
+    [
+        (int, "7"),
+        (int, True),
+        (str, 7),
+        (bool, 1),
+        (list[int], "12"),
+        (Tick, [0]),
+        (dict[str, int], []),
+        (OutcomeKind, [[]]),
+    ],
 )
 def test_another_type_than_was_written_is_refused(kind: Any, data: object) -> None:
     with pytest.raises(TypeError):
