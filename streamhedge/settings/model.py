@@ -20,8 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from streamhedge.errors import ParseError
 from streamhedge.settings.secrets import SOURCES
 from streamhedge.settings.units import amount, fraction, milliseconds, split_unit, whole
+from streamhedge.wire.streams import name_of
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 NOT_BUILT_YET = {
@@ -57,6 +59,13 @@ def _listen(value: str) -> str:
     return value
 
 
+def _symbol(value: str) -> str:
+    try:
+        return name_of(value)
+    except ParseError as error:
+        raise ValueError(f"expected a symbol as the venue writes it, like 'BTCUSDT': {error}") from error
+
+
 def _unless_empty(value: object) -> object:
     return None if value == {} else value
 
@@ -71,6 +80,7 @@ Fraction = Annotated[Decimal, BeforeValidator(fraction), _shown("20 %", "0.2")]
 Milliseconds = Annotated[int, BeforeValidator(milliseconds), _shown("250ms", "2s", "10m", "8h", "7d")]
 OptionalMilliseconds = Annotated[int | None, BeforeValidator(_never_or_milliseconds), _shown("never", "5s")]
 Whole = Annotated[int, BeforeValidator(whole)]
+SymbolName = Annotated[str, AfterValidator(_symbol)]
 Source = Annotated[dict[str, str], BeforeValidator(_source)]
 
 
@@ -85,7 +95,7 @@ class HedgeTable(Part):
 
     asset: str = Field(pattern="^[A-Z0-9]+$")
     initial: Base = Field(ge=0)
-    symbol: str = Field(min_length=1)
+    symbol: SymbolName
     ratio: Fraction = Field(gt=0, le=1)
     band: Money = Field(gt=0)
     max_short: Base = Field(gt=0)
@@ -104,7 +114,7 @@ class ManualTable(Part):
     """One ``[[manual]]``: a symbol that no hedge steers and that a program may trade by hand, within these limits."""
 
     asset: str = Field(pattern="^[A-Z0-9]+$")
-    symbol: str = Field(min_length=1)
+    symbol: SymbolName
     max_short: Base = Field(gt=0)
     max_order_quantity: Base = Field(gt=0)
     leverage: Whole = Field(ge=1, le=150)

@@ -102,15 +102,15 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def watched(frame: bytes) -> Iterator[None]:
+def watched(frame: bytes, seconds: float = WATCHDOG_S) -> Iterator[None]:
     """Turn a hang of the block, or anything that escapes it, into a finding with the frame."""
 
     def late(number: int, where: FrameType | None) -> None:
         at = f"{where.f_code.co_filename}:{where.f_lineno}" if where is not None else "?"
-        raise Finding(f"nothing came back within {WATCHDOG_S} s, at {at}", frame)
+        raise Finding(f"nothing came back within {seconds} s, at {at}", frame)
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, WATCHDOG_S)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     except Finding:

@@ -36,6 +36,8 @@ SAMPLES: tuple[dict[str, Any], ...] = (
     {"verb": "flatten", "confirm": "00000000", "reason": "out"},
 )
 HANDS_MOST = 60
+ANSWER_S = 40
+"""A trade that is booked waits ten seconds for its hedge before it is answered as pending."""
 
 
 class Door:
@@ -69,7 +71,7 @@ class Door:
             sample["id"] = f"{sample['id']}-{rng.randrange(10**9)}"
         line = self._mutator.bent(sample).replace(b"\n", b" ")
         kind = rng.random()
-        with watched(line):
+        with watched(line, ANSWER_S):
             if kind < 0.01:
                 return self._loop.run_until_complete(self._crowd(line))
             if kind < 0.02:

@@ -33,6 +33,7 @@ from tests.fuzz.cases import steps
 from tests.fuzz.machine import Text, steering
 from tests.support import builders as make
 from tests.support.desk import Desk
+from tests.support.machines import DEMO
 from tests.support.run import Run, setup_body
 
 NOW_MS = make.T0_MS
@@ -340,3 +341,13 @@ def test_an_exchange_info_too_deep_to_be_written_again_ends_the_set_up_with_a_wo
     with pytest.raises(StopIteration) as end:
         script.send(Answer(200, {}, deep))
     assert isinstance(end.value.value, SetupFailed) and "no exchangeInfo" in end.value.value.error
+
+
+@pytest.mark.parametrize("symbol", ['"a\\nb"', '"\\u202e"', '"BTC|USDT"', '""', '"BTC USDT"'])
+def test_a_configured_symbol_is_a_name(tmp_path: Path, symbol: str) -> None:
+    path = tmp_path / "own.toml"
+    text = DEMO.read_text(encoding="utf-8")
+    assert text.count('symbol = "BTCUSDT"') == 1
+    path.write_text(text.replace('symbol = "BTCUSDT"', f"symbol = {symbol}"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected a symbol as the venue writes it"):
+        load_config([path], [], {})
