@@ -49,7 +49,9 @@ def judge(
 def unfinished(summary: Mapping[str, Any], truth: Mapping[str, Any] | None) -> list[str]:
     """Return what was still under way: at the end of a run it is a failure, at a stop in the middle it is expected."""
     found = []
-    if not summary["in_band"] and not summary["blocked"]:
+    # That a run stops is no reason for what was naked before.
+    named = [row for row in summary["blocked"] if row["cause"] != "stopping"]
+    if not summary["in_band"] and not named:
         found.append(f"naked {summary['naked_usd']} USD is outside the band and nothing names a reason")
     if summary["in_doubt"]:
         found.append(f"{summary['in_doubt']} order(s) still in doubt")

@@ -379,7 +379,8 @@ def _remember_hedge(
     naked = abs(verdict.naked) * view.mark_price > tolerated
     if core.state.stopping and naked:
         reason = f"the program is stopping ({core.state.stopping}); the next start hedges"
-        blocked = Blocked(cause="stopping", reason=reason, remedy=None)
+        # What kept it before the stop still does, and says more.
+        blocked = memory.blocked or Blocked(cause="stopping", reason=reason, remedy=None)
     elif memory.block is not None and naked:
         blocked = Blocked(cause=memory.block.cause, reason=memory.block.reason, remedy=None)
     elif memory.flatten and naked:

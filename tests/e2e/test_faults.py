@@ -68,8 +68,8 @@ CASES: dict[str, Case] = {
     "A5 adl": Case("A5=adl", says=("venue_close",), happens="A5"),
     "A5 liquidate": Case("A5=liquidate", says=("venue_close",), blocked="venue", happens="A5"),
     "A5 settle": Case("A5=settle", says=("venue_close",), blocked="venue", happens="A5"),
-    "C1 ahead": Case(from_the_start="C1=1700*0"),
-    "C1 behind": Case(from_the_start="C1=-1700*0"),
+    "C1 ahead": Case(from_the_start="C1=900*0"),
+    "C1 behind": Case(from_the_start="C1=-900*0"),
     "C1 runs away": Case("C1=1700*0"),
     "M1": Case("M1=x*0", when_stale=True, blocked="stale"),
 }

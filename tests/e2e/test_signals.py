@@ -255,6 +255,11 @@ async def _spawned(
     account: Account, out: int, before: Callable[[], object] = lambda: None
 ) -> asyncio.subprocess.Process:
     """Run the hedger with both outputs in one descriptor, as the leader of a session."""
+
+    def prepared() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup says to ignore it
+        before()
+
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streamhedge", *account.words("run")),
         cwd=REPOSITORY,
@@ -263,7 +268,7 @@ async def _spawned(
         stdout=out,
         stderr=out,
         start_new_session=True,
-        preexec_fn=before,
+        preexec_fn=prepared,
     )
 
 

@@ -316,7 +316,7 @@ main(sys.argv[3:])
 TASKS = {
     "streamhedge.live.machine.Machine._tick": 0,
     "streamhedge.live.hands.Hands._stream": 1,
-    "streamhedge.live.hands.Hands._call": 2,
+    "streamhedge.live.hands.Hands._call": 1,
     "streamhedge.live.hands.Hands._place": 1,
     "streamhedge.live.hands.Hands._set_up": 0,
 }

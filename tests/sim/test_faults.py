@@ -353,6 +353,73 @@ def the_exchange_reports_a_fill_and_moves_nothing(desk: Desk) -> None:
     assert desk.position().amount == 0 and desk.exchange.account.wallet == 400_000
 
 
+@fault("S9")
+def a_frame_too_deep_and_one_too_large(desk: Desk) -> None:
+    number = desk.listen()
+    desk.arm("S9=deep")
+    desk.arm("S9=huge")
+    deep, huge = desk.texts(number)[-2:]
+    assert deep.count("[") + deep.count("{") >= 1_000 and len(huge) > 256_000
+
+
+@fault("S12")
+def a_captive_portal_answers_for_the_venue(desk: Desk) -> None:
+    desk.arm("S12=x")
+    portal = desk.raw("GET", "/fapi/v1/time")
+    assert portal.status == 200 and "<html" in str(portal.body).lower()
+    assert desk.rest("GET", "/fapi/v1/time", sign=False).status == 200
+
+
+@fault("U4")
+def a_listen_key_call_fails_once(desk: Desk) -> None:
+    desk.arm("U4=x")
+    assert desk.rest("POST", "/fapi/v1/listenKey", sign=False).status == 503
+    assert desk.rest("POST", "/fapi/v1/listenKey", sign=False).status == 200
+
+
+@fault("U7")
+def a_replica_answers_with_what_was(desk: Desk) -> None:
+    desk.order("SELL", "1")
+    desk.arm("U7=x")
+    desk.order("SELL", "1")
+    held = [desk.ws("v2/account.position")["result"][0]["positionAmt"] for _ in range(2)]
+    assert [D(amount) for amount in held] == [D(-1), D(-2)]
+
+
+@fault("U11")
+def a_positions_answer_lacks_rows(desk: Desk) -> None:
+    desk.order("SELL", "1")
+    desk.arm("U11=empty")
+    assert desk.ws("v2/account.position")["result"] == []
+    assert len(desk.ws("v2/account.position")["result"]) == 1
+
+
+@fault("U14")
+def events_that_nobody_acts_on(desk: Desk) -> None:
+    number = desk.listen()
+    desk.arm("U14=x")
+    assert {"MARGIN_CALL", "STRATEGY_UPDATE", "GRID_UPDATE"} <= set(kinds(desk.frames(number)))
+
+
+@fault("O18")
+def an_order_executes_far_outside_its_window(desk: Desk) -> None:
+    desk.arm("O18=20")
+    assert desk.order("SELL", "1").status == 503
+    assert desk.position().amount == 0
+    desk.after(25_000)
+    assert desk.position().amount == -1
+
+
+@fault("M2")
+def a_mark_that_is_wrong_for_one_frame(desk: Desk) -> None:
+    number = desk.connect(f"/market/ws/{MARK}")
+    desk.arm("M2=x10")
+    for _ in range(3):
+        desk.after(1_000)
+    marks = [D(frame["p"]) for frame in desk.frames(number)]
+    assert max(marks) > 5 * min(marks) and marks.count(max(marks)) == 1 and marks[-1] == min(marks)
+
+
 CASES = [(name, play) for name, plays in PLAYED.items() for play in plays]
 
 

@@ -401,8 +401,8 @@ def absence_needs_no_snapshot(bug: Planting) -> None:
 @plant("orders in doubt do not count as open", "3", kinds=("order-lost", "order-answer-lost", "O1", "external"))
 def orders_in_doubt_do_not_count(bug: Planting) -> None:
     def build(honest: Any) -> Any:
-        def view(core: Core, params: Any) -> Any:
-            found = honest(core, params)
+        def view(core: Core, params: Any, **said: Any) -> Any:
+            found = honest(core, params, **said)
             if found is None or not found.doubt_orders:
                 return found
             bug.ran()
@@ -416,8 +416,8 @@ def orders_in_doubt_do_not_count(bug: Planting) -> None:
 @plant("orders under way do not count", "3", "9", kinds=("external",))
 def orders_under_way_do_not_count(bug: Planting) -> None:
     def build(honest: Any) -> Any:
-        def view(core: Core, params: Any) -> Any:
-            found = honest(core, params)
+        def view(core: Core, params: Any, **said: Any) -> Any:
+            found = honest(core, params, **said)
             if found is None or not found.open_orders:
                 return found
             bug.ran()
@@ -840,8 +840,8 @@ def _views(bug: Planting, change: Callable[[Any], Any]) -> None:
     """Let the rules see something else."""
 
     def build(honest: Any) -> Any:
-        def view(core: Core, params: Any) -> Any:
-            found = honest(core, params)
+        def view(core: Core, params: Any, **said: Any) -> Any:
+            found = honest(core, params, **said)
             if found is None:
                 return None
             changed = change(found)

@@ -133,6 +133,7 @@ async def started(
     def prepared() -> None:
         # A suite that a shell put in the background ignores SIGINT, and its children would.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup says to ignore it
         if before is not None:
             before()
 
