@@ -185,7 +185,7 @@ def test_a_book_that_is_not_the_exchanges_fails(runs: dict[str, Ended | BaseExce
 def test_naked_without_a_named_reason_fails(runs: dict[str, Ended | BaseException]) -> None:
     run = the(runs, "naked")
     assert "outside the band and nothing names a reason" in failed(run)
-    assert run.json()["blocked"] == []
+    assert [row for row in run.json()["blocked"] if row["cause"] != "stopping"] == []
 
 
 @pytest.mark.fault("O2")
