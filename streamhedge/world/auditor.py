@@ -431,7 +431,7 @@ class Auditor:
         if mark is None:
             raise Violation("12", f"{meant.client_id} without a mark")
         oldest = 10 * S if meant.reduce_only else self.limits.stale_after_ms * MS
-        if meant.purpose != "flatten" and now_ns - mark[1] > oldest:
+        if meant.purpose != "flatten" and now_ns - mark[1] >= oldest + MS:  # ages are in whole milliseconds
             raise Violation("12", f"{meant.client_id} on a mark {(now_ns - mark[1]) // MS} ms old")
         if meant.reduce_only:
             return
@@ -762,7 +762,7 @@ class Auditor:
         symbol = self.hedge.symbol
         mark = self.exchange.contracts[symbol].mark
         held = self.exchange.account.position(symbol).amount
-        return abs(self.wanted() + held) * mark, max(self.hedge.band + STEP * mark, D(51))
+        return abs(self.wanted() + held) * mark, max(self.hedge.band + self.step * mark, D(51))
 
     def _last_ms(self, meant: Meant) -> int:
         """Return until when the venue may accept an order by its own rule."""
