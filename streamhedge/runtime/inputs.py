@@ -263,6 +263,8 @@ def _rest_events(answer: RestAnswer, now_ns: int) -> list[Event]:
                 return [answers.open_orders_of(answers.exact_json(answer.body))]
             if answer.label == "open_stops":
                 return [answers.open_stops_of(answer.client_order_id, answers.exact_json(answer.body))]
+            if answer.label == "leverage":
+                return []  # ACCOUNT_CONFIG_UPDATE says that it is so
         except ParseError as error:
             return [CallFailed(answer.label, 200, 0, str(error), None)]
     return [_failed(answer, now_ns)]

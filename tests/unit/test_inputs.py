@@ -100,3 +100,9 @@ def test_calls_that_are_never_answered_are_forgotten_oldest_first() -> None:
     assert first not in calls.snapshots and last in calls.snapshots and time in calls.times
     number = calls.open(QueryOrder(symbol=make.BTCUSDT, client_order_id=ClientOrderId("sh-1")), NOW_NS)
     assert number == last + 1, "every call has its own number"
+
+
+def test_a_leverage_that_was_set_is_no_failed_call() -> None:
+    assert rest("leverage", '{"leverage":4,"maxNotionalValue":"1000000","symbol":"BTCUSDT"}') == []
+    (found,) = rest("leverage", '{"code":-4028,"msg":"Leverage 400 is not valid"}', status=400)
+    assert isinstance(found, CallFailed) and found.code == -4028
