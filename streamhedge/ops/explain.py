@@ -7,6 +7,7 @@ the order's answer and fills can be told. What was asked again must equal what w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from streamhedge.runtime.replay import Replayer, reactions
 from streamhedge.store.journal import Line, read_lines
 from streamhedge.store.tables import iso_utc
 
+SEQ = re.compile("[0-9]{1,18}")
 AFTERMATH_NS = 60 * NS_PER_SECOND
 """How long after the decision answers and fills are looked for."""
 CALM_NS = 2 * NS_PER_SECOND
@@ -110,7 +112,7 @@ def find(what: str, files: Sequence[Path], on_cut: Cut | None) -> Target:
     Raises:
         CommandError: none.
     """
-    if what.isdigit():
+    if SEQ.fullmatch(what):
         return Target(int(what), None)
     if what.startswith("sh-"):
         for _, reaction in reactions(lines_of(files, on_cut=on_cut)):

@@ -16,6 +16,7 @@ from streamhedge.domain.commands import Level, RequestSnapshot
 from streamhedge.domain.events import CallFailed, ContractInfo, MarginCall, OrderOutcome, OutcomeKind, Quarantined, Tick
 from streamhedge.errors import ConfigError, JournalCorrupt, LedgerUnwritable, ParseError, StoreError
 from streamhedge.live.recordings import segments
+from streamhedge.ops.cli import main
 from streamhedge.ops.lines import Lines
 from streamhedge.reactor.orders import parse_client_order_id
 from streamhedge.runtime.inputs import Calls, decode_input
@@ -351,3 +352,12 @@ def test_a_configured_symbol_is_a_name(tmp_path: Path, symbol: str) -> None:
     path.write_text(text.replace('symbol = "BTCUSDT"', f"symbol = {symbol}"), encoding="utf-8")
     with pytest.raises(ConfigError, match="expected a symbol as the venue writes it"):
         load_config([path], [], {})
+
+
+@pytest.mark.parametrize("words", [["explain", "²"], ["explain", "9" * 5_000], ["simulate", "--seeds", "1..²"]])
+def test_a_number_of_another_script_is_a_usage_error(tmp_path: Path, words: list[str], capsys: Any) -> None:
+    Run(tmp_path).begin()
+    more = [str(tmp_path / "run-0001.rec")] if words[0] == "explain" else []
+    with pytest.raises(SystemExit) as end:
+        main([*words, *more])
+    assert end.value.code == 2 and "Traceback" not in capsys.readouterr().err

@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from streamhedge.world.script import Case
     from streamhedge.world.world import Outcome
 
+SEED = re.compile("[0-9]{1,18}")
 TELL_EVERY_S = 5.0
 
 
@@ -168,7 +170,7 @@ def _write(small: Outcome, folder: Path) -> str:
 
 def _seeds(text: str) -> range:
     first, dots, last = text.partition("..")
-    if not first.isdigit() or (dots and not last.isdigit()):
+    if not SEED.fullmatch(first) or (dots and not SEED.fullmatch(last)):
         raise click.UsageError(f"--seeds {text!r}: expected a number or A..B")
     found = range(int(first), int(last or first) + 1)
     if not found:

@@ -149,7 +149,7 @@ class Page:
         from streamhedge.ops.explain import explain, explain_text
 
         hedger, seq = self._watch.hedger, request.match_info["seq"]
-        if hedger is None or not seq.isascii() or not seq.isdigit():
+        if hedger is None or not (seq.isascii() and seq.isdigit() and len(seq) < 19):
             raise web.HTTPNotFound
         if self._explaining.locked():  # it replays: one at a time, so that nobody keeps the hedger busy by asking
             return refused(503, "another explanation is being read; ask again")
