@@ -93,6 +93,7 @@ def _adopt(core: Core, event: Snapshot) -> None:
     book = core.state.book
     before = {key: held.quantity for key, held in book.positions.items()}
     listed = {(row.symbol, row.position_side): True for row in event.positions}
+    first = not book.snapshot_ns
     for symbol, side in book.apply_snapshot(event, core.now_ns):
         after = book.positions[symbol, side].quantity
         _doubt_change(core, symbol, before.get((symbol, side)), after, listed=(symbol, side) in listed)
@@ -103,6 +104,11 @@ def _adopt(core: Core, event: Snapshot) -> None:
             f"position {before.get((symbol, side), ZERO)} → {after} by snapshot",
             side=side.value,
         )
+    if first and core.state.previous_epoch:
+        # An earlier run may have hedged, and nothing here remembers it: no row is believed only when it lacks twice.
+        for hedge in core.policy.hedges:
+            if (hedge.symbol, PositionSide.BOTH) not in listed:
+                core.memory_of(hedge.symbol).distrust(core.now_ns + CONFIRM_NS)
     core.state.differences.clear()
     # What is left was stamped older than ours: until a further snapshot decides, nothing is raised on it.
     for (symbol, side), _, theirs in book.differences(event):

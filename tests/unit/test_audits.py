@@ -73,3 +73,26 @@ def test_a_row_that_is_gone_after_a_reconnect_is_believed_only_twice(really: str
         sent += desk.mark(after_ms=100)
     assert desk.state.book.quantity(make.BTCUSDT) == D(really)
     assert bool(sent) is (really == "0"), "what is really gone is hedged again, once it is sure"
+
+
+@pytest.mark.parametrize(("previous_epoch", "waits"), [(3, True), (0, False), (None, False)])
+def test_a_first_snapshot_without_the_row_is_believed_at_once_only_where_no_run_was_before(
+    previous_epoch: int | None, waits: bool
+) -> None:
+    machine = make.reactor()
+    machine.state.previous_epoch = previous_epoch
+    sent: list[PlaceOrder] = []
+
+    def react(event: object, at_ms: int) -> None:
+        with exact():
+            now_ns = (make.T0_MS + at_ms) * NS_PER_MS
+            reaction = machine.react(machine.state.seq + 1, now_ns, [event])  # type: ignore[list-item]
+        sent.extend(command for command in reaction.commands if isinstance(command, PlaceOrder))
+
+    empty = make.snapshot()
+    for event in (make.setup(), make.mark("67121.4"), empty, make.float_trade("10"), make.live()):
+        react(event, 0)
+    assert bool(sent) is not waits
+    react(replace(empty, requested_ns=(make.T0_MS + 1_100) * NS_PER_MS, audit=True), 1_150)
+    react(make.mark("67121.4", make.T0_MS + 1_200), 1_200)
+    assert sent, "what is really flat is hedged a second later"
