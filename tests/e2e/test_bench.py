@@ -30,7 +30,7 @@ FIGURES = {
 
 def test_every_figure_stands_beside_its_bare_loop(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path), "STREAMHEDGE_LOCK_DIR": str(tmp_path)}
-    words = [sys.executable, str(REPOSITORY / "scripts" / "bench.py"), "--quick", "--json"]
+    words = [sys.executable, "-m", "scripts.benchmark", "--quick", "--json"]
     ended = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=100)
     assert ended.returncode == 0, ended.stderr[-3000:]
     found = json.loads(ended.stdout)
