@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.plants import PLANTS, Plant, hunt
+from tests.simulation.planting import Plant, hunt
+from tests.simulation.plants import PLANTS
 
 SEEDS = range(1, 41)
 KINDS_WANTED = 44

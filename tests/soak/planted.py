@@ -6,7 +6,8 @@ import argparse
 import json
 import time
 
-from tests.simulation.plants import PLANTS, hunt
+from tests.simulation.planting import hunt
+from tests.simulation.plants import PLANTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
