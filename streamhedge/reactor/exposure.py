@@ -98,6 +98,24 @@ def foreign_fill(core: Core, symbol: Symbol, signed: Decimal, transaction_time_m
     exposure.foreign += signed
 
 
+def count_from_adopted(core: Core, symbol: Symbol) -> None:
+    """Count anew from an adopted position that none of our open orders can have led to: somebody else moved it.
+
+    Counting on from the old base would take for certainly there what the venue says is gone.
+    """
+    memory = core.state.memory.get(symbol)
+    exposure = memory.exposure if memory is not None else None
+    if exposure is None or not any(order.is_open for order in orders_of(core, exposure)):
+        return
+    low, high = pending_interval(core, symbol)
+    if low <= 0 <= high:
+        return
+    book = core.state.book
+    exposure.base += book.quantity(symbol) - expected_position(core, exposure)
+    exposure.base_ms = book.version_ms(symbol)
+    exposure.broken = True
+
+
 def position_moved(core: Core, symbol: Symbol, before: Decimal, before_ms: int) -> None:
     """Take an account update that moved a position nothing of ours is open on: the report that says why is on its way.
 

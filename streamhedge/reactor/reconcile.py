@@ -15,7 +15,13 @@ from streamhedge.domain.commands import CancelOrder, FollowSymbol, Level, Reques
 from streamhedge.domain.events import OpenOrders, Owner, PositionSide, Snapshot, SnapshotPosition
 from streamhedge.domain.values import NS_PER_SECOND, ZERO, Asset, Symbol
 from streamhedge.reactor import gaps, margin
-from streamhedge.reactor.exposure import confirms_fills, prove_fill, snapshot_against_exposure, undone
+from streamhedge.reactor.exposure import (
+    confirms_fills,
+    count_from_adopted,
+    prove_fill,
+    snapshot_against_exposure,
+    undone,
+)
 from streamhedge.reactor.orders import close_absent
 from streamhedge.reactor.state import Block, Core, SymbolMemory
 from streamhedge.rules.view import BookStatus
@@ -104,6 +110,8 @@ def _adopt(core: Core, event: Snapshot) -> None:
             f"position {before.get((symbol, side), ZERO)} → {after} by snapshot",
             side=side.value,
         )
+        if side is PositionSide.BOTH:
+            count_from_adopted(core, symbol)
     if first and core.state.previous_epoch:
         # An earlier run may have hedged, and nothing here remembers it: no row is believed only when it lacks twice.
         for hedge in core.policy.hedges:
@@ -133,6 +141,7 @@ def _audit(core: Core, event: Snapshot) -> None:
     still: dict[str, int] = {}
     unconfirmed: list[BookKey] = []
     confirmed: list[BookKey | Asset] = []
+    corrected: list[Symbol] = []
     for key, ours, theirs in book.differences(event):
         symbol, side = key
         name = f"{symbol}|{side.value}|{theirs}"
@@ -144,6 +153,8 @@ def _audit(core: Core, event: Snapshot) -> None:
             _count_adoption(core, symbol, theirs - ours)
             _note_adopted(core, symbol, ours, theirs, "several audits see")
             confirmed.append(key)
+            if side is PositionSide.BOTH:
+                corrected.append(symbol)
         else:
             unconfirmed.append(key)
             still[name] = core.state.differences.get(name, core.now_ns)
@@ -155,6 +166,8 @@ def _audit(core: Core, event: Snapshot) -> None:
             still[name] = core.state.differences.get(name, core.now_ns)
     core.state.differences = still
     book.apply_snapshot(event, core.now_ns, unconfirmed=unconfirmed, confirmed=confirmed)
+    for symbol in corrected:
+        count_from_adopted(core, symbol)
 
 
 def _seen_for(core: Core, name: str) -> int:

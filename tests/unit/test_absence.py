@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from streamhedge.domain.events import OrderOutcome, OutcomeKind, Snapshot, Tick
+from streamhedge.domain.events import BookStatusChanged, OrderOutcome, OutcomeKind, Snapshot, Tick
 from streamhedge.domain.order import Order, OrderStatus, Report, Side
 from streamhedge.domain.values import NS_PER_MS
 from streamhedge.reactor.orders import HIDDEN_MOST_NS, quarantine_ns
@@ -121,3 +122,25 @@ def test_a_ghost_of_it_is_counted_all_the_same() -> None:
     desk.take(make.execution_report(order, last="1", trade_id=5, at_ms=desk.now_ms))
     assert (order.status, order.filled) == (OrderStatus.FILLED, 1)
     assert desk.state.meter.ghosts == 1 and desk.said("ghost")
+
+
+@pytest.mark.fault("U8", "A5")
+@pytest.mark.parametrize("live", [True, False], ids=["by audits", "by a new snapshot"])
+def test_what_the_venue_took_away_unseen_is_not_cut_again_while_an_order_is_in_doubt(live: bool) -> None:
+    """Deleveraged from 10 to 4 with the events lost, a sale in doubt: no more than 4 is certainly there."""
+    desk = raising()
+    doubted(desk)
+    if live:
+        adopt(desk, "-4")
+    else:
+        desk.take(BookStatusChanged(status="SUSPECT", reason="the private stream closed"), after_ms=10)
+        desk.take(replace(looked(desk, "-4"), audit=False), after_ms=10)
+        desk.take(make.live(), after_ms=5)
+    cut = Decimal(0)
+    sent = desk.mark("152000") + desk.mark("152000", after_ms=1_000) + desk.mark("152000", after_ms=1_000)
+    while sent:
+        (order,) = [desk.state.orders[command.client_order_id] for command in sent]
+        cut += order.quantity
+        sent = desk.fill(order, trade_id=int(cut * 1000))
+        sent += desk.mark("152000", after_ms=1_000)
+    assert 0 < cut <= 4
