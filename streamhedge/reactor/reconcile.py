@@ -188,17 +188,22 @@ def _note_adopted(core: Core, symbol: Symbol, ours: Decimal, theirs: Decimal, wh
 
 def audit_again(core: Core) -> None:
     """Ask for the second audit a second after the first one that differed, or that changed a position by much."""
-    for memory in core.state.memory.values():
-        waited = memory.confirm_after_ns and core.now_ns >= memory.confirm_after_ns
-        if waited and core.now_ns - core.state.book.snapshot_ns >= NS_PER_SECOND:
-            core.state.book.snapshot_ns = core.now_ns
-            core.commands.append(RequestSnapshot(reason=f"confirming {memory.symbol}", audit=True))
+    state = core.state
+    if core.now_ns - max(state.book.snapshot_ns, state.audit_asked_ns) < NS_PER_SECOND:
+        return
+    for memory in state.memory.values():
+        if memory.confirm_after_ns and core.now_ns >= memory.confirm_after_ns:
+            _ask_to_confirm(core, f"confirming {memory.symbol}")
             return
-    for name, first in core.state.differences.items():
-        if core.now_ns - first >= NS_PER_SECOND and core.now_ns - core.state.book.snapshot_ns >= NS_PER_SECOND:
-            core.state.book.snapshot_ns = core.now_ns
-            core.commands.append(RequestSnapshot(reason=f"audit differs on {name.split('|')[0]}", audit=True))
+    for name, first in state.differences.items():
+        if core.now_ns - first >= NS_PER_SECOND:
+            _ask_to_confirm(core, f"audit differs on {name.split('|')[0]}")
             return
+
+
+def _ask_to_confirm(core: Core, reason: str) -> None:
+    core.state.audit_asked_ns = core.now_ns
+    core.commands.append(RequestSnapshot(reason=reason, audit=True))
 
 
 def _count_adoption(core: Core, symbol: Symbol, moved: Decimal) -> None:

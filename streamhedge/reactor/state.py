@@ -339,6 +339,8 @@ class State:
     maintained: bool = False
     """True from a refusal for maintenance until the book is LIVE again."""
     polled_ns: int = 0
+    audit_asked_ns: int = 0
+    """When an audit was last asked to confirm something, however long its answer takes."""
     near: list[str] = field(default_factory=list)
     """Positions that no hedge steers and that a person was told are near their liquidation."""
     stops: dict[ClientOrderId, Stop] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from streamhedge.domain.commands import PlaceOrder
-from streamhedge.domain.events import BookStatusChanged
+from streamhedge.domain.events import BookStatusChanged, Tick
 from streamhedge.domain.values import NS_PER_MS, exact
 from tests.support import builders as make
 from tests.support.desk import Desk
@@ -96,3 +96,28 @@ def test_a_first_snapshot_without_the_row_is_believed_at_once_only_where_no_run_
     react(replace(empty, requested_ns=(make.T0_MS + 1_100) * NS_PER_MS, audit=True), 1_150)
     react(make.mark("67121.4", make.T0_MS + 1_200), 1_200)
     assert sent, "what is really flat is hedged a second later"
+
+
+def test_a_first_snapshot_is_the_first_however_often_one_was_asked_in_vain() -> None:
+    """Recovery doubts the position and asks; the venue is away; its first answer lacks the row."""
+    machine = make.reactor()
+    machine.state.previous_epoch = 3
+    machine.core.memory_of(make.BTCUSDT).distrust(make.T0_MS * NS_PER_MS)
+    sent: list[PlaceOrder] = []
+
+    def react(event: object, at_ms: int) -> None:
+        with exact():
+            now_ns = (make.T0_MS + at_ms) * NS_PER_MS
+            reaction = machine.react(machine.state.seq + 1, now_ns, [event])  # type: ignore[list-item]
+        sent.extend(command for command in reaction.commands if isinstance(command, PlaceOrder))
+
+    asked_in_vain = (Tick(), Tick(), Tick())
+    for number, event in enumerate(asked_in_vain):
+        react(event, 2_000 * number)
+    empty = make.snapshot(at_ms=make.T0_MS + 5_000)
+    for event in (make.setup(), make.mark("67121.4", make.T0_MS + 5_000), empty, make.float_trade("10"), make.live()):
+        react(event, 5_000)
+    assert sent == []
+    react(make.snapshot("-10", entry="67121.4", at_ms=make.T0_MS + 6_100, audit=True), 6_150)
+    react(make.mark("67121.4", make.T0_MS + 6_200), 6_200)
+    assert sent == [], "the hedge was there all the time"
