@@ -347,6 +347,7 @@ def _shallow(world: World, kind: str, value: str) -> None:
 def _step_clock(world: World, kind: str, value: str) -> None:
     if world.process is not None:
         world.process.step_ms += int(value)
+        world.auditor.promises.stepped_ms += int(value)
 
 
 def _noise(world: World, kind: str, value: str) -> None:
