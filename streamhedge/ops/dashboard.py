@@ -60,6 +60,7 @@ PANELS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         "none",
         (
             ("increase(streamhedge_alerts_sent_total[5m])", "{{channel}} {{outcome}}"),
+            ("increase(streamhedge_heartbeats_total[5m])", "heartbeat {{outcome}}"),
             ('increase(streamhedge_notes_total{level!="info"}[5m])', "{{code}}"),
         ),
     ),

@@ -37,6 +37,7 @@ NAMES = (
     *("stream_gaps_total", "reconnects_total", "clock_offset_seconds", "rate_weight_used_ratio", "loop_lag_seconds"),
     "control_triggers_total",
     "alerts_sent_total",
+    "heartbeats_total",
     "notes_total",
 )
 """Every metric there is, without the prefix: dashboards and alert rules may use these and no others."""
@@ -66,6 +67,7 @@ def figures(watch: Watch) -> Figures:
         "neutral": watch.neutral,
         "codes": dict(watch.codes),
         "alerts": dict(watch.alerts),
+        "beats": dict(watch.beats),
         "weight_used": status.get("rate_weight_used_ratio"),
     }
 
@@ -151,6 +153,8 @@ def metrics(copied: Figures) -> list[Metric]:
     counter("control_triggers", "How often each control acted, by its id.", trips, ["control"])
     alerts = [([channel, outcome], number) for (channel, outcome), number in copied["alerts"].items()]
     counter("alerts_sent", "Alerts by channel and what became of them.", alerts, ["channel", "outcome"])
+    beats = [([outcome], number) for outcome, number in copied["beats"].items()]
+    counter("heartbeats", "Heartbeats by what became of them.", beats, ["outcome"])
     notes = [([code, level], number) for (code, level), number in copied["codes"].items()]
     counter("notes", "Notes by code and level.", notes, ["code", "level"])
     return found

@@ -24,9 +24,11 @@ from streamhedge.ops import child, demo
 from streamhedge.ops.alerts import Alerts, channels_of
 from streamhedge.ops.control import served
 from streamhedge.ops.demo import Say, TimedTrade
+from streamhedge.ops.heartbeat import Heartbeat, address_of
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.report import write_report
 from streamhedge.ops.service import ServiceManager
+from streamhedge.ops.trust import doubts
 from streamhedge.ops.verdict import judge, unfinished
 from streamhedge.ops.web.server import served as page_served
 from streamhedge.ops.web.watch import Watch
@@ -155,6 +157,9 @@ async def _with_hedger(
     def say(code: str, text: str) -> None:
         lines.write(code, "", text, time.time_ns())
 
+    def tell(code: str, text: str, level: Level) -> None:
+        lines.write(code, "", text, time.time_ns(), level=level)
+
     escalations: set[asyncio.Task[Any]] = set()
 
     async def reduce(reason: str) -> None:
@@ -171,9 +176,10 @@ async def _with_hedger(
         channels_of(plan.config, plan.env),
         unacknowledged_after_ms=hedger.policy.limits.unacked_critical_after_ms,
         escalate=escalate,
-        tell=lambda code, text, level: lines.write(code, "", text, time.time_ns(), level=level),
+        tell=tell,
         counts=watch.alerts,
     )
+    heartbeat = _heartbeat(plan, hedger, lines.mask, tell, watch.beats)
 
     async with hedger:
         watch.hedger = hedger
@@ -182,7 +188,8 @@ async def _with_hedger(
         async with (
             alerts.delivering(hedger.clock.now_ns),
             manager.informed(hedger),
-            served(f"{hedger.venue}-{hedger.account}", Words(hedger, alerts).answer),
+            heartbeat.beating() if heartbeat is not None else contextlib.nullcontext(),
+            served(f"{hedger.venue}-{hedger.account}", Words(hedger, alerts, heartbeat).answer),
             _page(plan, watch, lines.mask, say),
         ):
             truth = await _through(plan, hedger, endpoints, stop, say)
@@ -191,6 +198,20 @@ async def _with_hedger(
         raise AuthenticationError(401, int(str(said["error_code"])), f"{said['message']} {KEY_REMEDY}")
     say("stop", _last_words(hedger))
     return await asyncio.to_thread(_summary, hedger, truth, stop.is_set())
+
+
+def _heartbeat(
+    plan: Plan, hedger: Hedger, mask: Mask, tell: Callable[[str, str, Level], None], counts: dict[str, int]
+) -> Heartbeat | None:
+    """Return the heartbeat, where one is configured; a shadow run hedges nothing, so it gives no sign of life."""
+    table = plan.config.settings.heartbeat
+    url = address_of(plan.config, plan.env)
+    if table is None or url is None:
+        return None
+    mask.take(url)
+    shadow = ["a shadow run sends no orders"] if plan.shadow else []
+    every_s = table.every / 1_000
+    return Heartbeat(url, every_s, lambda: [*shadow, *doubts(hedger)], tell, counts)
 
 
 @contextlib.asynccontextmanager

@@ -23,6 +23,7 @@ from streamhedge.live.hedger import Hedger
 from streamhedge.live.status import account_status, funding_status
 from streamhedge.ops.alerts import Alerts
 from streamhedge.ops.control import Answer
+from streamhedge.ops.heartbeat import Heartbeat
 from streamhedge.reactor.decide import view_of
 from streamhedge.rules.hedge import decide_hedge, policy_short, slice_quantity
 from streamhedge.rules.liquidation import read_ladder
@@ -72,9 +73,10 @@ class FlattenToken:
 class Words:
     """The words of one running hedger; holds the one flatten token that waits for its confirmation."""
 
-    def __init__(self, hedger: Hedger, alerts: Alerts | None = None) -> None:
+    def __init__(self, hedger: Hedger, alerts: Alerts | None = None, heartbeat: Heartbeat | None = None) -> None:
         self._hedger = hedger
         self._alerts = alerts
+        self._heartbeat = heartbeat
         self._token = FlattenToken()
         self._words: dict[str, Word] = {
             "status": self._status,
@@ -112,9 +114,9 @@ class Words:
             return self._hedger.status()
         return {**self._hedger.status(), **self._alerts_now(self._alerts)}
 
-    @staticmethod
-    def _alerts_now(alerts: Alerts) -> Request:
-        return {"alerts": alerts.rows(), "alert_channels": alerts.states()}
+    def _alerts_now(self, alerts: Alerts) -> Request:
+        heartbeat = self._heartbeat.state() if self._heartbeat is not None else None
+        return {"alerts": alerts.rows(), "alert_channels": alerts.states(), "heartbeat": heartbeat}
 
     async def _digest(self, request: Request, uid: int) -> Request:
         """The state's number and digest, for whoever follows and wants to know that it has the same."""

@@ -250,6 +250,13 @@ class AlertTable(Part):
     min: Literal["info", "warning", "critical"] = "warning"
 
 
+class HeartbeatTable(Part):
+    """``[heartbeat]``: a dead man's switch somewhere else, and how often it is told that all is well (ops)."""
+
+    url: Source
+    every: Milliseconds = Field(default=60_000, ge=1_000)
+
+
 class WebTable(Part):
     """``[web]``: where the local page listens, on loopback only; it acts only with a token. Read by the page (ops)."""
 
@@ -283,6 +290,7 @@ class Settings(Part):
     spot: SpotTable | None = None
     backstop: BackstopTable | None = None
     alert: list[AlertTable] = []
+    heartbeat: HeartbeatTable | None = None
     web: WebTable | None = None
     record: RecordTable | None = None
     sim: SimTable = SimTable()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 
 from streamhedge.domain.commands import Level, Note
 from streamhedge.domain.values import Symbol
@@ -18,6 +16,7 @@ from streamhedge.errors import ConfigError
 from streamhedge.ops import alerts as module
 from streamhedge.ops.alerts import Alerts, channels_of
 from streamhedge.settings.config import load_config
+from tests.support.webhook import Hook, webhook
 
 pytest.importorskip("apprise", reason="the alerts' library is not installed: pip install 'streamhedge[alerts]'")
 
@@ -29,37 +28,10 @@ def note(code: str, level: Level = Level.WARNING, symbol: Symbol | None = BTCUSD
     return Note(code=code, level=level, symbol=symbol, text=f"about {code}", data=data)
 
 
-@dataclass(slots=True)
-class Hook:
-    """A webhook that says no as often as it is told to."""
-
-    url: str = ""
-    refusing: int = 0
-    asked: int = 0
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-    async def take(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        if self.refusing > 0:
-            self.refusing -= 1
-            return web.Response(status=500)
-        self.bodies.append(await request.json())
-        return web.Response()
-
-
 @pytest_asyncio.fixture
 async def hook() -> AsyncIterator[Hook]:
-    found = Hook()
-    app = web.Application()
-    app.router.add_post("/{any:.*}", found.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    found.url = f"json://127.0.0.1:{port}/"
-    yield found
-    await runner.cleanup()
+    async with webhook() as found:
+        yield found
 
 
 @dataclass(slots=True)
@@ -72,7 +44,7 @@ class Room:
     counts: dict[tuple[str, str], int]
 
 
-def room(hook: Hook, tmp_path: Path, *, least: str = "warning") -> Room:
+def room(hook: Hook | str, tmp_path: Path, *, least: str = "warning") -> Room:
     file = tmp_path / "alerts.toml"
     file.write_text(f'[[alert]]\nurl = {{ env = "HOOK" }}\nmin = "{least}"\n')
     packaged = Path(module.__file__).parents[1] / "settings" / "demo.toml"
@@ -81,7 +53,7 @@ def room(hook: Hook, tmp_path: Path, *, least: str = "warning") -> Room:
     told: list[tuple[str, str]] = []
     counts: dict[tuple[str, str], int] = {}
     alerts = Alerts(
-        channels_of(config, {"HOOK": hook.url}),
+        channels_of(config, {"HOOK": hook if isinstance(hook, str) else hook.url}),
         unacknowledged_after_ms=60_000,
         escalate=escalated.append,
         tell=lambda code, text, level: told.append((code, text)),
@@ -156,7 +128,7 @@ async def test_a_channel_hears_only_what_is_loud_enough_for_it(hook: Hook, tmp_p
 
 @pytest.mark.fault("K6")
 def test_a_critical_incident_that_nobody_acknowledges_is_escalated_once(tmp_path: Path) -> None:
-    here = room(Hook(url="json://127.0.0.1:9/"), tmp_path)
+    here = room(Hook("127.0.0.1:9"), tmp_path)
     here.alerts.notes([note("naked", Level.CRITICAL), note("halted", Level.CRITICAL, None), note("blocked")], 1 * S)
     assert here.alerts.acknowledge(2) == [2]
     here.alerts.watch(60 * S)
@@ -167,7 +139,7 @@ def test_a_critical_incident_that_nobody_acknowledges_is_escalated_once(tmp_path
 
 
 def test_what_ends_what(tmp_path: Path) -> None:
-    here = room(Hook(url="json://127.0.0.1:9/"), tmp_path)
+    here = room(Hook("127.0.0.1:9"), tmp_path)
 
     def left(*notes: Note) -> list[str]:
         here.alerts.notes(notes, 1 * S)
@@ -185,5 +157,5 @@ def test_what_ends_what(tmp_path: Path) -> None:
 
 def test_an_address_that_is_none_is_refused_and_never_shown(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="alert 1: no address") as caught:
-        room(Hook(url="nonsense://token-1234"), tmp_path)
+        room("nonsense://token-1234", tmp_path)
     assert "1234" not in str(caught.value)

@@ -86,11 +86,11 @@ def test_alerts_and_token_are_tried_without_telling_anybody(tmp_path: Path) -> N
     said.write_text('[[alert]]\nurl = { env = "HOOK" }\n[web]\ntoken = { env = "TOKEN" }\n')
     config = load_config([DEMO, said], ["venue=demo"], {})
     good = channels(config, {"HOOK": "json://127.0.0.1:9/", "TOKEN": "correct horse"})
-    assert [(one.name, one.verdict) for one in good] == [("alerts", "ok"), ("page", "ok")]
+    assert [(one.name, one.verdict) for one in good] == [("alerts", "ok"), ("heartbeat", "warn"), ("page", "ok")]
     bad = channels(config, {"HOOK": "nowhere", "TOKEN": "short"})
-    assert [(one.name, one.verdict) for one in bad] == [("alerts", "fail"), ("page", "fail")]
+    assert [(one.name, one.verdict) for one in bad] == [("alerts", "fail"), ("heartbeat", "warn"), ("page", "fail")]
     assert not any("nowhere" in str(one.fields()) or "short'" in str(one.fields()) for one in bad)
-    assert [one.verdict for one in channels(load_config([DEMO], ["venue=demo"], {}), {})] == ["warn"]
+    assert [one.verdict for one in channels(load_config([DEMO], ["venue=demo"], {}), {})] == ["warn", "warn"]
 
 
 def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def list_(**said: Any) -> None:
     for row in answer["alert_channels"]:
         waiting = f", {row['waiting']} wait" if row["waiting"] else ""
         click.echo(f"{row['channel']} {row['state']}: {row['sent']} sent, {row['failed']} failed{waiting}")
+    beat = answer["heartbeat"]
+    if beat:
+        why = f" ({beat['reason']})" if beat["reason"] else ""
+        click.echo(inert(f"heartbeat {beat['state']}{why}: {beat['sent']} sent, {beat['failed']} failed"))
 
 
 @alerts.command(epilog=example("streamhedge alerts ack", "streamhedge alerts ack 3"))
@@ -65,23 +69,30 @@ def ack(**said: Any) -> None:
 @alerts.command(epilog=example("streamhedge alerts test -c hedge.toml"))
 @shared
 def test(**said: Any) -> None:
-    """Send one message through every configured channel; exit 1 when one does not deliver."""
+    """Send one message through every configured channel, and one heartbeat; exit 1 when one does not deliver."""
+    import asyncio
+
     from streamhedge.domain.commands import Level
     from streamhedge.ops.alerts import channels_of, tried
+    from streamhedge.ops.heartbeat import address_of, beaten
 
     common = common_of(said)
-    channels = channels_of(common.config(), os.environ)
-    if not channels:
-        click.echo("no [[alert]] is configured", err=True)
+    config = common.config()
+    channels = channels_of(config, os.environ)
+    switch = address_of(config, os.environ)
+    if not channels and switch is None:
+        click.echo("no [[alert]] and no [heartbeat] is configured", err=True)
         sys.exit(FAILURE)
     rows = []
     for channel in channels:
         delivered = tried(channel.send, "streamhedge: test", "A test of this channel; nothing is wrong.", Level.INFO)
         rows.append({"channel": channel.name, "delivered": delivered})
-        if not common.json:
-            click.echo(
-                f"{channel.name}: {'delivered' if delivered else 'NOT delivered: check the address and the network'}"
-            )
+    if switch is not None:
+        rows.append({"channel": "heartbeat", "delivered": asyncio.run(beaten(switch))})
     if common.json:
         out({"channels": rows})
+    else:
+        for row in rows:
+            outcome = "delivered" if row["delivered"] else "NOT delivered: check the address and the network"
+            click.echo(f"{row['channel']}: {outcome}")
     sys.exit(OK if all(row["delivered"] for row in rows) else FAILURE)

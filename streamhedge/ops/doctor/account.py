@@ -8,6 +8,7 @@ from pathlib import Path
 from streamhedge.errors import ConfigError, StreamhedgeError
 from streamhedge.ops.alerts import channels_of
 from streamhedge.ops.doctor.finding import FAIL, OK, WARN, Check, check
+from streamhedge.ops.heartbeat import address_of
 from streamhedge.ops.instances import instances
 from streamhedge.ops.web.guard import Guard
 from streamhedge.settings.config import Config
@@ -103,6 +104,7 @@ def channels(config: Config, env: Mapping[str, str]) -> list[Check]:
             )
     except ConfigError as error:
         found.append(check("alerts", FAIL, str(error), "correct [[alert]]"))
+    found += _heartbeat(config, env)
     if settings.web is not None and settings.web.token is not None:
         try:
             Guard(0, load_secret("web.token", settings.web.token, env).reveal())
@@ -112,3 +114,21 @@ def channels(config: Config, env: Mapping[str, str]) -> list[Check]:
                 check("page", FAIL, str(error), "correct [web] token, or leave it out: the page is read-only then")
             )
     return found
+
+
+def _heartbeat(config: Config, env: Mapping[str, str]) -> list[Check]:
+    """Check that beats have somewhere to go; none is sent, or a switch would believe that a hedger lives."""
+    settings = config.settings
+    try:
+        if address_of(config, env) is not None:
+            every_s = settings.heartbeat.every // 1_000 if settings.heartbeat is not None else 0
+            text = f"every {every_s} s while the hedge can be trusted; `streamhedge alerts test` sends one"
+            return [check("heartbeat", OK, text)]
+    except ConfigError as error:
+        return [
+            check("heartbeat", FAIL, str(error), "correct [heartbeat] url, e.g. the address the switch's page shows")
+        ]
+    if settings.venue == "sim":
+        return []
+    repair = "add [heartbeat] url: the address of a dead man's switch that calls when nothing comes"
+    return [check("heartbeat", WARN, "no [heartbeat]: nobody hears that this machine is gone", repair)]

@@ -21,6 +21,7 @@ from streamhedge.domain.events import VerbKind
 from streamhedge.domain.values import Symbol
 from streamhedge.errors import ConfigError, StreamhedgeError
 from streamhedge.ops.metrics import exposition
+from streamhedge.ops.trust import doubts
 from streamhedge.ops.web.guard import HEADERS, Guard, refused
 from streamhedge.ops.web.watch import Watch
 
@@ -168,7 +169,7 @@ class Page:
 
     async def _ready(self, request: web.Request) -> web.Response:
         """Answer whether the hedge can be trusted now, with the reasons where it cannot."""
-        reasons = unready(self._watch)
+        reasons = doubts(self._watch.hedger)
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def _metrics(self, request: web.Request) -> web.Response:
@@ -199,19 +200,6 @@ class Page:
         except StreamhedgeError as error:
             return refused(409, str(error))
         return _json(orjson.dumps(status, default=str))
-
-
-def unready(watch: Watch) -> list[str]:
-    """Return why the hedge cannot be trusted now; empty when it can."""
-    hedger = watch.hedger
-    if hedger is None:
-        return ["starting"]
-    status = hedger.status()
-    reasons = [f"{status['trading_state']}: {reason}" for reason in status["trading_reasons"]]
-    if status["book_status"] != "LIVE":
-        reasons.append(f"book {status['book_status']}: {status['book_reason']}")
-    reasons += [f"{row['symbol']} blocked: {row['reason']}" for row in status["blocked"]]
-    return reasons
 
 
 def chart_library() -> Path | None:

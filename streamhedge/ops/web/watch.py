@@ -68,6 +68,7 @@ class Watch:
         self.told = 0
         self.codes: dict[tuple[str, str], int] = {}
         self.alerts: dict[tuple[str, str], int] = {}
+        self.beats: dict[str, int] = {}
         self.neutral = Histogram()
         self.sent = Histogram()
         self._counted = 0
