@@ -87,9 +87,13 @@ def load_config(paths: Sequence[Path], sets: Sequence[str], env: Mapping[str, st
     Raises:
         ConfigError: says file, line, key, reason and what to do.
     """
+    return config_of(_sources(paths), sets, env)
+
+
+def config_of(sources: Sequence[Source], sets: Sequence[str], env: Mapping[str, str]) -> Config:
+    """Return the configuration of texts that need not be files yet; as ``load_config``."""
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    sources = _sources(paths)
     for source in sources:
         table = _parse(source)
         _merge(merged, table)

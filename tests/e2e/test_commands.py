@@ -347,20 +347,23 @@ def _python() -> tuple[str, ...]:
 
 async def test_the_template_is_accepted_and_never_overwrites(account: Account) -> None:
     file = account.folder / "hedge.toml"
-    assert (await command(account.folder, "init", "config", str(file))).code == 0
+    asked = await command(account.folder, "init", "config", str(file))
+    assert asked.code == 2 and "not said: --venue, --symbol, --max-short-ratio" in asked.err and not file.exists()
+    words = ("init", "config", "--template")
+    assert (await command(account.folder, *words, str(file))).code == 0
     assert file.stat().st_mode & 0o077 == 0
     checked = await command(account.folder, "config", "check", "-c", str(file))
     assert checked.code == 0 and checked.out.startswith("ok ")
     shown = await command(account.folder, "config", "show", "-c", str(file))
     assert "limits.max_short_ratio = 0.5" in shown.out
-    again = await command(account.folder, "init", "config", str(file))
+    again = await command(account.folder, *words, str(file))
     assert again.code == 2 and "exists" in again.err
-    assert (await command(account.folder, "init", "config")).out == file.read_text()
+    assert (await command(account.folder, *words)).out == file.read_text()
 
 
 async def test_a_configuration_against_another(account: Account) -> None:
     file = account.folder / "other.toml"
-    await command(account.folder, "init", "config", str(file))
+    await command(account.folder, "init", "config", "--template", str(file))
     ended = await command(account.folder, "config", "diff", str(file), "--set", "limits.max_naked=1 USDT", "--json")
     rows = {row["key"]: row for row in json.loads(ended.out)}
     assert rows["limits.max_naked"] == {"key": "limits.max_naked", "other": "50000", "value": "1"}

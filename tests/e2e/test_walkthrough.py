@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.processes import environment, room
 from tests.support.shared import REPOSITORY
-from tests.support.terminal import terminal
+from tests.support.terminal import Terminal, terminal
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,6 +23,35 @@ README = (REPOSITORY / "README.md").read_text("utf-8")
 SECTION = README[README.index("### The way to a first hedge") :].partition("\n### ")[0]
 TYPED = re.findall(r"^\d?\$ (.+)$", SECTION, re.M)
 """Every command line of the README's transcript, in order."""
+
+
+def answer_everything(desk: Terminal, line: str) -> None:
+    """Let `init config` ask: Enter where something is proposed, the example where a figure has to be typed."""
+    shown = re.findall(r"^[a-z_]+ [^:\n]+(?=:(?: \S+)?$)", SECTION.partition("hedge.toml; next")[0], re.M)
+    assert len(shown) >= 4
+    start = len(desk.screen)
+    desk.type(line + "\n")
+    typed, wrong = 0, False
+    while True:
+        found = desk.until(
+            r"^(?:(?P<question>.*?)(?:, e\.g\. (?P<example>[^\[\]\n]+)| \[[^\]\n]*\]): |\$ )\Z", after=start
+        )
+        start = len(desk.screen)
+        if found["question"] is None:
+            break
+        if found["example"] is None:
+            desk.type("\n")
+            continue
+        if not wrong:
+            wrong = True
+            desk.type("plenty\n")
+            desk.until(r"expected a quantity like '50 USDT' or '2s', got 'plenty'\n", after=start)
+            continue
+        typed += 1
+        desk.type(found["example"] + "\n")
+    assert typed >= 8 and "hedge.toml; next: streamhedge doctor" in desk.screen
+    for row in shown:
+        assert row in desk.screen, f"the README shows {row!r}"
 
 
 def test_the_way_of_the_readme_leads_to_a_hedge(tmp_path: Path) -> None:
@@ -45,7 +74,7 @@ def test_the_way_of_the_readme_leads_to_a_hedge(tmp_path: Path) -> None:
             market.type(next_line("streamhedge sim") + "\n")
             ready = json.loads(market.until(r'^\{"rest".*\}$')[0])
             # terminal 2: a configuration, its keys, and the checks
-            assert "hedge.toml; next: streamhedge doctor" in desk.run(next_line("streamhedge init config"))
+            answer_everything(desk, next_line("streamhedge init config"))
             for name in ("api_key", "api_secret"):
                 assert desk.run(next_line(f"(umask 077; echo … > {name})").replace("…", ready[name])) == ""
             line = next_line("cat >> hedge.toml")

@@ -18,7 +18,7 @@ pytest.importorskip("prometheus_client", reason="metrics are not installed: pip 
 
 
 def printed(name: str) -> str:
-    found = CliRunner().invoke(cli, ["init", name])
+    found = CliRunner().invoke(cli, ["init", name, *(["--template"] if name == "config" else [])])
     assert found.exit_code == 0, found.output
     return found.stdout
 
@@ -66,7 +66,8 @@ def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
 def test_nothing_is_written_over_a_file(tmp_path: Path) -> None:
     for name in ("config", "systemd", "prometheus", "grafana"):
         file = tmp_path / name
-        first = CliRunner().invoke(cli, ["init", name, str(file)])
+        words = ["init", name, str(file), *(["--template"] if name == "config" else [])]
+        first = CliRunner().invoke(cli, words)
         assert first.exit_code == 0 and "next: " in first.output
         assert file.read_text() == printed(name)
-        assert CliRunner().invoke(cli, ["init", name, str(file)]).exit_code != 0
+        assert CliRunner().invoke(cli, words).exit_code != 0

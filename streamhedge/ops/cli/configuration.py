@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from streamhedge.errors import CommandError
-from streamhedge.ops.cli.options import common_of, example, out, shared
+from streamhedge.ops.cli import interview
+from streamhedge.ops.cli.options import Common, common_of, example, out, shared
 from streamhedge.ops.exits import FAILURE, OK
 from streamhedge.settings.config import load_config
 from streamhedge.settings.model import schema
@@ -85,25 +86,55 @@ def init(**said: Any) -> None:
     """Print a file to start from, or write it to PATH; never over another file."""
 
 
-def _init_command(name: str, about: str, make: Callable[[], str], hint: str) -> None:
-    @init.command(name, help=about, epilog=example(f"streamhedge init {name} > {hint.split()[0]}"))
+def _written(common: Common, path: Path | None, text: str, hint: str) -> None:
+    """Print a file, or write it where nothing stands, and say what comes next."""
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
+    out({"path": str(path)}) if common.json else click.echo(f"{path}; next: {hint.format(path=path)}")
+
+
+def _exists(path: Path) -> CommandError:
+    return CommandError(f"{path} exists; name a new file. Nothing was written")
+
+
+@init.command(
+    "config",
+    epilog=example(
+        "streamhedge init config hedge.toml",
+        "streamhedge init config --template > hedge.toml",
+        "streamhedge init config --venue demo --symbol BTCUSDT --initial '10 BTC' --max-naked '50_000 USDT' … hedge.toml",
+    ),
+)
+@shared
+@interview.options
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+def init_config(**said: Any) -> None:
+    """Ask for a configuration, or take it from flags; every limit is said, none is assumed.
+
+    In a terminal what no flag says is asked; elsewhere it is an error that names the flag.
+    """
+    common = common_of(said)
+    path: Path | None = said["path"]
+    if path is not None and path.exists():  # before anybody answers twenty questions for nothing
+        raise _exists(path)
+    may_ask = not common.json and sys.stdin.isatty() and sys.stderr.isatty()
+    _written(common, path, interview.written(said, may_ask=may_ask), "streamhedge doctor -c {path}")
+
+
+def _init_command(name: str, about: str, make: Callable[[], str], file: str, hint: str) -> None:
+    @init.command(name, help=about, epilog=example(f"streamhedge init {name} > {file}"))
     @shared
     @click.argument("path", required=False, type=click.Path(path_type=Path))
     def write(**said: Any) -> None:
-        common = common_of(said)
-        path: Path | None = said["path"]
-        if path is None:
-            click.echo(make(), nl=False)
-            return
-        try:
-            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-                file.write(make())
-        except FileExistsError as error:
-            raise CommandError(f"{path} exists; name a new file. Nothing was written") from error
-        except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}; nothing was written") from error
-        said_next = hint.partition(" ")[2].format(path=path)
-        out({"path": str(path)}) if common.json else click.echo(f"{path}; next: {said_next}")
+        _written(common_of(said), said["path"], make(), hint)
 
 
 def _packaged(name: str) -> Callable[[], str]:
@@ -116,23 +147,18 @@ def _grafana() -> str:
     return json.dumps(dashboard(), indent=1) + "\n"
 
 
-for _name, _about, _make, _hint in (
-    ("config", "A commented configuration.", _packaged("hedge.toml"), "hedge.toml streamhedge doctor -c {path}"),
+for _name, _about, _make, _file, _hint in (
     (
-        "systemd",
-        "A hardened systemd unit.",
-        _packaged("streamhedge.service"),
-        "streamhedge.service systemd-analyze verify {path}",
+        *("systemd", "A hardened systemd unit.", _packaged("streamhedge.service")),
+        *("streamhedge.service", "systemd-analyze verify {path}"),
     ),
     (
-        "prometheus",
-        "Scrape configuration and alert rules.",
-        _packaged("prometheus.yml"),
-        "streamhedge-rules.yml promtool check rules {path}",
+        *("prometheus", "Scrape configuration and alert rules.", _packaged("prometheus.yml")),
+        *("streamhedge-rules.yml", "promtool check rules {path}"),
     ),
-    ("grafana", "A dashboard to import.", _grafana, "streamhedge-dashboard.json import {path} in Grafana"),
+    ("grafana", "A dashboard to import.", _grafana, "streamhedge-dashboard.json", "import {path} in Grafana"),
 ):
-    _init_command(_name, _about, _make, _hint)
+    _init_command(_name, _about, _make, _file, _hint)
 
 
 @click.command(epilog=example("streamhedge doctor", "streamhedge doctor -c hedge.toml --offline --json"))
