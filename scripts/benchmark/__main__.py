@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmark import decisions, frames, orders, remembered, replay, sockets, table, watched
+from scripts.benchmark import decisions, frames, orders, remembered, replay, sockets, table, watched, watching
 from scripts.benchmark.rows import Rows
 
 
@@ -38,6 +38,7 @@ class Size:
     remembered: list[int]
     positions: list[int]
     ticks: int
+    cpu_seconds: dict[int, float]
 
 
 WHOLE = Size(
@@ -49,8 +50,19 @@ WHOLE = Size(
     remembered=[0, 100, 400],
     positions=[10, 1_000, 10_000],
     ticks=20_000,
+    cpu_seconds={1: 20.0, 100: 10.0},
 )
-QUICK = Size(rounds=1, frames=400, trades=10, orders=5, seconds=31, remembered=[0, 10], positions=[10, 100], ticks=500)
+QUICK = Size(
+    rounds=1,
+    frames=400,
+    trades=10,
+    orders=5,
+    seconds=31,
+    remembered=[0, 10],
+    positions=[10, 100],
+    ticks=500,
+    cpu_seconds={100: 0.5},
+)
 
 
 def measured(size: Size, folder: Path, said: Callable[[str], None]) -> dict[str, Any]:
@@ -75,8 +87,11 @@ def measured(size: Size, folder: Path, said: Callable[[str], None]) -> dict[str,
         real_time.append(replay.measure(rows, recorded, size.seconds))
     said("what is remembered")
     past = remembered.measure(fresh(), marks[:2_000], size.remembered, size.rounds)
+    said("what looking on costs")
+    cost = watching.measure(size.orders, size.rounds, size.cpu_seconds, fresh)
     said("positions that are watched")
     return {
+        "watching": cost,
         "watched": watched.measure(size.positions, size.ticks, size.rounds),
         "rows": rows.plain(),
         "replay_times_real_time": statistics.median(real_time),

@@ -10,6 +10,7 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ BOUGHT = Decimal("0.003")
 MARKS, FILLS = "/__marks", "/__fills"
 """Doors of the bench's own exchange: one round each, begun by a mark price or by a spot fill."""
 DEMO = Path(__file__).resolve().parents[2] / "streamhedge" / "settings" / "demo.toml"
+Around = Callable[[Hedger], AbstractAsyncContextManager[None]]
+"""What goes on around a hedger while it is measured."""
 WARM = 2
 """Orders of a round that open connections and are left out."""
 
@@ -131,12 +134,12 @@ class Venue(Server):
         return arrived_ns - self._left_ns
 
 
-def serve_venue(tell: Callable[[str], None]) -> None:
-    """Serve the exchange until the process is ended; a mark every 10 ms."""
+def serve_venue(tell: Callable[[str], None], speed: int = 100) -> None:
+    """Serve the exchange until the process is ended; so many marks a second."""
 
     async def serve() -> None:
         level = tape()
-        exchange = Exchange(Settings(level, Keys(KEY, SECRET), speed=Decimal(100)), wall_ms())
+        exchange = Exchange(Settings(level, Keys(KEY, SECRET), speed=Decimal(speed)), wall_ms())
         venue = Venue(exchange, level)
         runner = web.AppRunner(venue.application(), access_log=None)
         await runner.setup()
@@ -160,21 +163,38 @@ async def _until(ready: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def trigger_ours(tell: Callable[[list[float]], None], host: str, count: int, folder: Path, door: str) -> None:
+def alone(hedger: Hedger) -> AbstractAsyncContextManager[None]:
+    """Nothing goes on around it."""
+    return contextlib.nullcontext()
+
+
+def endpoints_at(host: str) -> Endpoints:
+    """Return the addresses of the bench's own exchange."""
+    return Endpoints(
+        rest=f"http://{host}",
+        stream=f"ws://{host}",
+        ws_api=f"ws://{host}/ws-fapi/v1",
+        spot_ws_api=f"ws://{host}{spot.PATH}",
+    )
+
+
+def trigger_ours(
+    tell: Callable[[list[float]], None],
+    host: str,
+    count: int,
+    folder: Path,
+    door: str,
+    made: type[Hedger] = Hedger,
+    around: Around = alone,
+) -> None:
     """Have a whole hedger answer each high mark, or each spot fill, with the order that its gap asks for."""
 
     async def run() -> list[float]:
-        endpoints = Endpoints(
-            rest=f"http://{host}",
-            stream=f"ws://{host}",
-            ws_api=f"ws://{host}/ws-fapi/v1",
-            spot_ws_api=f"ws://{host}{spot.PATH}",
-        )
         keys = {"api_key": Secret(KEY), "api_secret": Secret(SECRET)}
         with_spot = folder / "spot.toml"
         with_spot.write_text(f'[spot]\nsymbols = ["{BTCUSDT}"]\n')
         paths = [DEMO, with_spot] if door == FILLS else []
-        hedger = Hedger(load_config(paths, SETS, {}), endpoints=endpoints, **keys, state_dir=folder)
+        hedger = made(load_config(paths, SETS, {}), endpoints=endpoints_at(host), **keys, state_dir=folder)
 
         def listens() -> bool:
             return (
@@ -188,7 +208,7 @@ def trigger_ours(tell: Callable[[list[float]], None], host: str, count: int, fol
             resting = state.memory[BTCUSDT].exposure is None and mark is not None and mark.mark_price == LOW
             return resting and state.book.quantity(BTCUSDT) == -state.floats[Asset("BTC")]
 
-        async with hedger, aiohttp.ClientSession(trust_env=False) as session:
+        async with hedger, around(hedger), aiohttp.ClientSession(trust_env=False) as session:
             found = []
             await _until(listens)
             for _ in range(count):

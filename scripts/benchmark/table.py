@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from scripts.benchmark import watching
+
 
 def shown(found: dict[str, Any]) -> None:
     """Print what a run found."""
@@ -39,3 +41,4 @@ def shown(found: dict[str, Any]) -> None:
     for line in found["watched"]:
         table.add_row(f"{line['positions']:,.0f}", f"{line['tick_us']:.1f}", f"{line['ratio']:.2f}")
     console.print(table)
+    watching.shown(console, found["watching"])

@@ -75,13 +75,17 @@ async def served(name: str, handler: Handler) -> Any:
                 return
             async with contextlib.aclosing(answer) as lines:
                 async for line in lines:
+                    if writer.is_closing():  # a reader that was killed; to write to it would raise
+                        return
                     writer.write(line)
-                    async with asyncio.timeout(STALL_S):
-                        await writer.drain()
+                    if writer.transport.get_write_buffer_size():
+                        async with asyncio.timeout(STALL_S):
+                            await writer.drain()
         except OSError:  # a TimeoutError too: whoever follows and does not read is let go
             return
         except asyncio.CancelledError:
-            writer.write(orjson.dumps({"error": STOPPING, "exit": 3}) + b"\n")
+            if not writer.is_closing():
+                writer.write(orjson.dumps({"error": STOPPING, "exit": 3}) + b"\n")
         finally:
             talks.discard(me)
             writer.close()

@@ -42,5 +42,8 @@ def test_every_figure_stands_beside_its_bare_loop(tmp_path: Path) -> None:
     assert found["replay_times_real_time"] > 0
     assert [line["orders"] for line in found["remembered"]] == sorted({line["orders"] for line in found["remembered"]})
     assert all(line["frame_us"] > 0 and line["digest_ms"] > 0 for line in found["remembered"])
+    assert [row["percent"] for row in found["watching"]["latency"]] == [50, 90, 99]
+    assert all(row["ratio"] > 0 for row in (*found["watching"]["latency"], *found["watching"]["cpu"]))
+    assert "Unhandled" not in ended.stderr, "a reader that is killed is let go without a word"
     assert found["date"] and found["command"] == "scripts/bench --quick --json" and found["machine"]
     assert not list(tmp_path.glob("streamhedge-bench-*")), "it leaves nothing behind"

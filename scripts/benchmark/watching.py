@@ -1,0 +1,219 @@
+"""What it costs to be looked at: orders with page, metrics, attach and recording on over all off, and readers' CPU.
+
+Everything on is what `run` serves: lines, page with a browser's feed, metrics scraped each second, the control socket
+with a reader that runs the whole book, and the recording. Off is the same hedger with none of it. Both take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from scripts.benchmark.orders import MARKS, WARM, alone, endpoints_at, serve_venue, trigger_ours
+from scripts.benchmark.processes import CEILING_S, apart, standing
+from scripts.benchmark.rig import KEY, SECRET, SETS
+from scripts.benchmark.rows import share
+from streamhedge.live.attach import attach
+from streamhedge.live.hedger import Hedger
+from streamhedge.ops.control import served as socket_served
+from streamhedge.ops.control import socket_path
+from streamhedge.ops.lines import Lines
+from streamhedge.ops.web.server import served as page_served
+from streamhedge.ops.web.watch import Watch
+from streamhedge.ops.words import Words
+from streamhedge.settings.config import load_config
+from streamhedge.settings.secrets import Secret
+from streamhedge.store.journal import JournalWriter
+
+READERS = 10
+SCRAPED_S = 1.0
+
+
+class Watched(Hedger):
+    """A hedger whose notes reach lines and page, as in `run`."""
+
+    def __init__(self, *said: Any, **more: Any) -> None:
+        self.watch = Watch()
+        self.lines = Lines(json=True, out=Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the process
+        super().__init__(*said, **more, on_notes=self._heard)
+        self.watch.hedger = self
+
+    def _heard(self, notes: Any, recv_ns: int) -> None:
+        self.lines.notes(notes, recv_ns)
+        self.watch.notes(notes, recv_ns)
+
+
+class Unrecorded(Hedger):
+    """A hedger that writes the head of its recording and no input."""
+
+    def _journal(self, name: str) -> JournalWriter:
+        journal = super()._journal(name)
+        journal.append = lambda recv_ns, source, payload: None  # type: ignore[method-assign]
+        return journal
+
+
+@contextlib.asynccontextmanager
+async def all_on(hedger: Hedger) -> AsyncIterator[None]:
+    """Serve page, metrics and socket, with one reader of each in a process of its own."""
+    assert isinstance(hedger, Watched)
+    name = f"{hedger.venue}-{hedger.account}"
+    async with (
+        socket_served(name, Words(hedger).answer),
+        page_served(hedger.watch, host="127.0.0.1", port=0, token=None) as address,
+    ):
+        sampling = asyncio.create_task(_sampled(hedger))
+        async with reading("follow", str(socket_path(name)), "1"), reading("look", address), reading("scrape", address):
+            yield
+        sampling.cancel()
+
+
+async def _sampled(hedger: Watched) -> None:
+    while True:
+        hedger.watch.sample(hedger.clock.now_ns())
+        await asyncio.sleep(1.0)
+
+
+@contextlib.asynccontextmanager
+async def reading(*words: str) -> AsyncIterator[None]:
+    """Run one of the readers below in a process of its own, from its first look on."""
+    reader = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scripts.benchmark.watching", *words), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert reader.stdout is not None
+        assert await asyncio.wait_for(reader.stdout.readline(), CEILING_S / 4) == b"reads\n", words
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            reader.kill()
+        await reader.wait()
+
+
+async def follow(path: str, books: str) -> None:
+    """Attach so many books and keep them."""
+    async with contextlib.AsyncExitStack() as kept:
+        for _ in range(int(books)):
+            await kept.enter_async_context(attach(path))
+        print("reads", flush=True)
+        await asyncio.Event().wait()
+
+
+async def look(address: str) -> None:
+    """Read the page's feed, as a browser does."""
+    async with aiohttp.ClientSession(trust_env=False) as session, session.get(f"{address}/feed") as feed:
+        assert feed.status == 200, feed.status
+        await feed.content.readany()
+        print("reads", flush=True)
+        async for _ in feed.content.iter_any():
+            pass
+
+
+async def scrape(address: str) -> None:
+    """Scrape the metrics each second."""
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        while True:
+            async with session.get(f"{address}/metrics") as answer:
+                assert answer.status == 200, await answer.text()
+                await answer.read()
+            print("reads", flush=True)
+            await asyncio.sleep(SCRAPED_S)
+
+
+def spent(tell: Callable[[dict[str, float]], None], host: str, folder: Path, seconds: float) -> None:
+    """Tell the CPU of a hedger without readers, with them, and without again, each for so long under the same load."""
+
+    async def run() -> dict[str, float]:
+        keys = {"api_key": Secret(KEY), "api_secret": Secret(SECRET)}
+        hedger = Hedger(load_config([], SETS, {}), endpoints=endpoints_at(host), **keys, state_dir=folder)
+        name = f"{hedger.venue}-{hedger.account}"
+
+        async def window() -> tuple[float, int]:
+            cpu, seq, began = time.process_time(), hedger.core.state.seq, time.monotonic()
+            await asyncio.sleep(seconds)
+            return (time.process_time() - cpu) / (time.monotonic() - began), hedger.core.state.seq - seq
+
+        async with hedger, socket_served(name, Words(hedger).answer):
+            await hedger.book.live(30)
+            await asyncio.sleep(1.0)
+            before, inputs = await window()
+            async with reading("follow", str(socket_path(name)), str(READERS)):
+                await asyncio.sleep(0.5)
+                read, _ = await window()
+            await asyncio.sleep(0.5)
+            after, _ = await window()
+        return {"without": (before + after) / 2, "with": read, "inputs": inputs / seconds}
+
+    tell(uvloop.run(run()))
+
+
+def measure(orders: int, rounds: int, seconds: dict[int, float], fresh: Callable[[], Path]) -> dict[str, Any]:
+    """Return latencies with all on and all off, their ratios, and the hedger's CPU with and without readers.
+
+    Args:
+        orders: How many of each kind in a round.
+        rounds: How often each kind takes its turn.
+        seconds: By marks a second, how long CPU is counted.
+        fresh: Makes a folder.
+    """
+    taken: dict[str, list[float]] = {"off": [], "on": []}
+    spends = []
+    kinds = (("off", Unrecorded, alone), ("on", Watched, all_on))
+    for number in range(rounds):
+        for kind, made, around in kinds if number % 2 == 0 else reversed(kinds):
+            with standing(serve_venue) as host:
+                said = (host, orders + WARM, fresh(), MARKS, made, around)
+                taken[kind] += apart(trigger_ours, *said)[WARM:]
+    for marks, length in seconds.items():
+        with standing(serve_venue, marks) as host:
+            spends.append({"marks": marks, **apart(spent, host, fresh(), length)})
+    return {
+        "latency": [
+            {
+                "percent": percent,
+                **{f"{kind}_us": share(taken[kind], percent) for kind in taken},
+                "ratio": share(taken["on"], percent) / share(taken["off"], percent),
+            }
+            for percent in (50, 90, 99)
+        ],
+        "readers": READERS,
+        "cpu": [
+            {**row, "points": 100 * (row["with"] - row["without"]), "ratio": row["with"] / row["without"]}
+            for row in spends
+        ],
+    }
+
+
+def shown(console: Console, found: dict[str, Any]) -> None:
+    """Print both tables, as a README takes them."""
+    table = Table(box=box.MARKDOWN)
+    for name in ("mark price → order on the wire", "all off, µs", "all on, µs", "on ÷ off"):
+        table.add_column(name, justify="right")
+    for row in found["latency"]:
+        table.add_row(f"p{row['percent']}", f"{row['off_us']:,.0f}", f"{row['on_us']:,.0f}", f"{row['ratio']:.2f}")
+    console.print(table)
+    table = Table(box=box.MARKDOWN)
+    many = f"with {found['readers']} books attached"
+    for name in ("marks a second", "inputs a second", "CPU of the hedger", many, "more", "times"):
+        table.add_column(name, justify="right")
+    for row in found["cpu"]:
+        cpus = (f"{100 * row[name]:.2f} %" for name in ("without", "with"))
+        table.add_row(
+            f"{row['marks']}", f"{row['inputs']:.0f}", *cpus, f"{row['points']:.2f} points", f"{row['ratio']:.2f}"
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    uvloop.run({"follow": follow, "look": look, "scrape": scrape}[sys.argv[1]](*sys.argv[2:]))
