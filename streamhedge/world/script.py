@@ -257,7 +257,9 @@ ALWAYS = ("buy", "sell")
 HOUR_MS = 3_600_000
 LONG_MS = 6 * HOUR_MS
 FIRST_MS = 3_000
-MARKS_MS = (1_000, 3_000, 5_000, 10_000, 30_000, 60_000)
+MARKS_MS = (1_000, 3_000, 5_000)
+LONG_MARKS_MS = (*MARKS_MS, *(10_000, 30_000, 60_000) * 3)
+"""The fast ones seldom: their six hours are mostly marks in quiet times."""
 ENOUGH = 640
 """Happenings in six hours, and the most in a shorter world."""
 
@@ -296,7 +298,7 @@ def draw(seed: int, length_ms: int, *, kinds: Sequence[str] = ()) -> Case:
         external_trades_per_minute=chance.choice((1, 3, 100)),
         close_flattens=chance.randrange(4) == 0,
         keep=chance.randrange(8) == 0,
-        mark_every_ms=chance.choice(MARKS_MS if length_ms >= HOUR_MS else MARKS_MS[:3]),
+        mark_every_ms=chance.choice(LONG_MARKS_MS if length_ms >= HOUR_MS else MARKS_MS),
         ed25519=chance.randrange(4) == 0,
     )
     return Case(options, _happenings(chance, options))

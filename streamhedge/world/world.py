@@ -232,7 +232,7 @@ class World:
         if self.quiet:
             wait_ns = QUIET_TICK_NS
         else:  # the longer nothing but time passes, the fewer ticks tell it
-            wait_ns = max(TICK_NS, min((self.schedule.now_ns - process.heard_ns) // 4, self.slow_tick_ns))
+            wait_ns = max(TICK_NS, min((self.schedule.now_ns - process.heard_ns) // 2, self.slow_tick_ns))
         self.schedule.after(wait_ns, lambda: self._tick(process))
 
     @property
