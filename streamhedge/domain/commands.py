@@ -131,7 +131,7 @@ class OpenStream:
 
 @record
 class CloseStream:
-    """Drop a socket of ours."""
+    """Drop a socket of ours: nothing that still arrives on it is taken."""
 
     stream: str
     connection: int

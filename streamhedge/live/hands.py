@@ -44,6 +44,10 @@ SETTLE_S = 2.0
 Feed = Callable[[str, bytes], None]
 
 
+def _unheard(payload: bytes) -> None:
+    """Take a frame of a socket that was dropped."""
+
+
 class Hands:
     """The outbox of one account."""
 
@@ -76,6 +80,7 @@ class Hands:
         self._decided: Callable[[str], int] | None = None
         self._group: asyncio.TaskGroup | None = None
         self._sockets: dict[int, DirectConnection] = {}
+        self._dropped: dict[int, DirectConnection] = {}
         self._names: dict[int, str] = {}
         self._keys: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,7 +113,7 @@ class Hands:
         elif isinstance(command, OpenStream):
             self._start(self._stream(command), self._tasks)
         elif isinstance(command, CloseStream):
-            self._start(self._close_stream(command.connection), self._tasks)
+            self._drop(command.connection)
         elif isinstance(command, RequestSnapshot):
             self._ask(f"pos-{call}", requests.positions(recv_window_ms=self._window_ms))
             self._ask(f"bal-{call}", requests.balances(recv_window_ms=self._window_ms))
@@ -209,8 +214,8 @@ class Hands:
         said: dict[str, object] = {"stream": command.stream, "connection": command.connection, "state": "open"}
         self._conn({**said, "jitter_permille": random.randrange(1_000)})
         reason = await closed_reason(connection)
-        self._sockets.pop(command.connection, None)
-        self._names.pop(command.connection, None)
+        for table in (self._sockets, self._dropped, self._names):
+            table.pop(command.connection, None)
         self._closed(command, reason)
 
     def _url(self, command: OpenStream) -> str:
@@ -244,10 +249,18 @@ class Hands:
                 await self._send(self._sockets[number], frame.decode())
         await self._set_up()
 
-    async def _close_stream(self, number: int) -> None:
-        connection = self._sockets.get(number)
+    def _drop(self, number: int) -> None:
+        """Take no further frame of a socket, now; the farewell may take its time."""
+        connection = self._sockets.pop(number, None)
+        self._names.pop(number, None)
         if connection is not None:
-            await connection.close()
+            connection.taker = _unheard
+            self._dropped[number] = connection
+            self._start(connection.close(), self._tasks)
+
+    def drop_idle(self) -> None:
+        """Let every kept connection of before a gap go, with the requests under way on it: they are in doubt."""
+        self._start(self._rest.renew(), self._tasks)
 
     def _ask(self, number: str, request: WsApiRequest) -> None:
         api = [self._sockets[name] for name, stream in self._names.items() if stream == WS_API]
@@ -277,6 +290,6 @@ class Hands:
         for task in [*self._orders, *self._tasks]:
             task.cancel()
         await asyncio.gather(*self._orders, *self._tasks, return_exceptions=True)
-        for connection in list(self._sockets.values()):
+        for connection in [*self._sockets.values(), *self._dropped.values()]:
             await connection.close()
         await self._rest.close()

@@ -398,6 +398,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             except Exception as error:
                 self._machine.fail(error)
 
+        self._machine.after_gap(source.drop)
         task = asyncio.create_task(follow())
         try:
             yield

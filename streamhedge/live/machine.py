@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from streamhedge.domain.values import NS_PER_MS, Symbol
-from streamhedge.live.hands import Hands
+from streamhedge.live.hands import SOURCE_OF, Hands
 from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
@@ -30,8 +30,9 @@ from streamhedge.wire.signing import signer_of
 
 Result = TypeVar("Result")
 TICK_S = 0.1
+TICK_NS = int(TICK_S * 1e9)
 GAP_NS = 2_000 * NS_PER_MS
-"""A tick that comes so late means a suspend or a stopped process: what was in flight is in doubt (FAULTS C3)."""
+"""A tick that is so late means a suspend or a stopped process: what was in flight is in doubt (FAULTS C3)."""
 
 STEP_MS = 250
 """A wall clock that was set by more than this is told and the venue's time asked again (FAULTS C2)."""
@@ -95,10 +96,16 @@ class Machine(AbstractAsyncContextManager["Machine"]):
         )
         self.ended = False
         self._between: Callable[[int], None] = lambda now_ns: None
+        self._after_gap: Callable[[], None] = lambda: None
+        self._ticked_ns = 0
 
     def between(self, work: Callable[[int], None]) -> None:
         """Name what is to be done between inputs, ten times a second, told the time; it must return at once."""
         self._between = work
+
+    def after_gap(self, work: Callable[[], None]) -> None:
+        """Name what else is to be dropped when the machine has slept."""
+        self._after_gap = work
 
     async def __aenter__(self) -> Machine:
         """Start the tasks."""
@@ -106,6 +113,7 @@ class Machine(AbstractAsyncContextManager["Machine"]):
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
         self.hands.attach(self.feed, self._decided, self._group)
+        self._ticked_ns = self.clock.now_ns()
         self._own = [self._group.create_task(self._tick()), self._group.create_task(self._watch())]
         return self
 
@@ -153,11 +161,25 @@ class Machine(AbstractAsyncContextManager["Machine"]):
         """
         if self.ended or self.pump.failed is not None:
             return
+        now_ns = self.clock.now_ns()
         try:
-            self.pump.feed(source, self.clock.now_ns(), self.mask.data(payload))
+            late_ns = now_ns - self._ticked_ns - TICK_NS
+            if late_ns > GAP_NS:
+                # Whatever the loop hands over first after a gap, it does not act on what was there before it.
+                self._ticked_ns = now_ns
+                self._slept(late_ns, now_ns)
+                if source in SOURCE_OF.values():
+                    return
+            self.pump.feed(source, now_ns, self.mask.data(payload))
         except BaseException as error:
             self.fail(error)
             raise
+
+    def _slept(self, gap_ns: int, now_ns: int) -> None:
+        """Begin again as after a crash: no socket of before the gap is used after it (FAULTS C3)."""
+        self.pump.feed("clock", now_ns, orjson.dumps({"gap_ms": gap_ns // NS_PER_MS}))
+        self.hands.drop_idle()
+        self._after_gap()
 
     def fail(self, error: BaseException) -> None:
         """Take what was raised where no task could see it; the watch ends the machine with it."""
@@ -172,22 +194,25 @@ class Machine(AbstractAsyncContextManager["Machine"]):
 
     async def _tick(self) -> None:
         """Move the machine's clock ten times a second, and tell it when time itself jumped."""
-        last_ns = self.clock.now_ns()
         told_ms = self.clock.drift_ns() // NS_PER_MS
         while True:
             await asyncio.sleep(TICK_S)
             now_ns = self.clock.now_ns()
-            late_ns = now_ns - last_ns - int(TICK_S * 1e9)
-            last_ns = now_ns
-            if late_ns > GAP_NS:
-                self.feed("clock", orjson.dumps({"gap_ms": late_ns // NS_PER_MS}))
+            late_ns = now_ns - self._ticked_ns - TICK_NS
             drift_ms = self.clock.drift_ns() // NS_PER_MS
             if abs(drift_ms - told_ms) > STEP_MS:
-                self.feed("clock", orjson.dumps({"step_ms": drift_ms - told_ms}))
+                self._stepped(drift_ms - told_ms)
                 told_ms = drift_ms
             self.feed("tick", orjson.dumps({"lag_ms": max(0, late_ns // NS_PER_MS)}))
+            self._ticked_ns = now_ns
             # The venue's offset is known against our boot clock; requests carry wall time plus it.
             offset_ms = self.pump.session.offset_ms
             if offset_ms is not None:
                 self.rest.offset_ms = offset_ms - drift_ms
             self._between(now_ns)
+
+    def _stepped(self, step_ms: int) -> None:
+        """Tell that the wall clock was set; far forward, it may be a virtual machine whose clocks all stood still."""
+        self.feed("clock", orjson.dumps({"step_ms": step_ms}))
+        if step_ms * NS_PER_MS > GAP_NS and not self.ended:
+            self._slept(step_ms * NS_PER_MS, self.clock.now_ns())

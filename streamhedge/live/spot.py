@@ -148,6 +148,10 @@ class SpotSource:
             backoff_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             await asyncio.sleep(max(wait_s, backoff_s * random.uniform(0.5, 1.0)))
 
+    def drop(self) -> None:
+        """Open the connection anew: the machine has slept, and this one may be half open."""
+        self._frames.put_nowait(None)
+
     def _say_down(self, reason: str) -> None:
         """Say that the stream is down, once for each reason, and loudly when it stays so."""
         now_ns = self._clock.now_ns()
@@ -240,7 +244,8 @@ class SpotSource:
             except TimeoutError:
                 return None
             if raw is None:
-                raise _Lost(f"closed: code {self._connection.close_code if self._connection else None}")
+                code = self._connection.close_code if self._connection is not None else None
+                raise _Lost("the machine slept" if code is None else f"closed: code {code}")
             self._heard_ns = self._clock.now_ns()
             frame = spot.decode_spot(raw, now_ms=self._heard_ns // NS_PER_MS)
             if frame is not None:

@@ -60,9 +60,12 @@ class RestClient:
         self._api_key = api_key
         self._signer = signer
         self.offset_ms = 0
-        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, 5.0))
-        self._session = aiohttp.ClientSession(
-            timeout=timeout,
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, 5.0))
+        self._session = self._new_session()
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            timeout=self._timeout,
             trust_env=False,
             connector=aiohttp.TCPConnector(limit=16, ttl_dns_cache=60, keepalive_timeout=30),
             headers={"User-Agent": "streamhedge"},
@@ -124,6 +127,11 @@ class RestClient:
     def venue_ms(self) -> int:
         """Return the venue's clock as we know it, milliseconds."""
         return time.time_ns() // 1_000_000 + self.offset_ms
+
+    async def renew(self) -> None:
+        """Close the connections, used and kept, and go on with new ones; a request under way on one has no answer."""
+        before, self._session = self._session, self._new_session()
+        await before.close()
 
     async def close(self) -> None:
         """Close the connections."""

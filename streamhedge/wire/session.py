@@ -297,7 +297,7 @@ class Session:
             memory.time_asked_ns = now_ns
             self._commands.append(RequestTime())
         elif isinstance(event, ClockStepped):
-            self._lose(f"clock gap of {event.gap_ms} ms", now_ns)
+            self._begin_again(f"clock gap of {event.gap_ms} ms", now_ns)
         elif isinstance(event, AccountUpdate | ExecutionReport) and not memory.synced and memory.status in HOLDING:
             # Held until the snapshot; absolute rows older than it are dropped by the book itself.
             self._held.append(event)
@@ -502,6 +502,26 @@ class Session:
         self.state.synced = False
         self.state.lost_ns = now_ns
         self.state.snapshot_asked_ns = 0
+
+    def _begin_again(self, reason: str, now_ns: int) -> None:
+        """Treat a gap as a crash (FAULTS C3): no connection and no word of before it counts, everything is opened anew.
+
+        A connection that slept may be half open and say so to nobody, and what waits in it is as old as the gap.
+        """
+        memory = self.state
+        self._lose(reason, now_ns)
+        memory.private_open_ns = 0
+        memory.marks_ns.clear()
+        memory.offsets_ms = memory.offsets_ms[-1:]
+        for link in memory.links.values():
+            if link.current is not None:
+                memory.reconnects += 1
+            for number in (link.retiring, *(one.number for one in (link.current, link.next) if one is not None)):
+                if number is not None:
+                    self._commands.append(CloseStream(link.name, number, reason))
+            link.current = link.next = link.retiring = None
+            if link.name != PRIVATE or not memory.handle_dead:
+                self._open(link.name, 0)
 
     # ------------------------------------------------------------ time
 

@@ -41,7 +41,15 @@ from streamhedge.world.wire import MS, Answer, Socket, Wire
 
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 NOWHERE = Endpoints(rest="http://127.0.0.1", stream="ws://127.0.0.1", ws_api="ws://127.0.0.1/ws-fapi/v1")
-Feed = Callable[[str, bytes], None]
+
+
+class Feed(Protocol):
+    """Hands an input to the process."""
+
+    def __call__(self, source: str, payload: bytes, listening: Callable[[], bool] = ..., /) -> None:
+        """Feed it; ``listening`` says, when it is taken, whether its socket still counts."""
+
+
 ASKED: dict[type, str] = {
     CreateListenKey: "key-asked",
     RequestSetup: "setup-asked",
@@ -90,6 +98,7 @@ class VirtualHands:
         self._chance = chance
         self._keys: dict[str, str] = {}
         self._sockets: dict[int, Socket] = {}
+        self._dropped: set[int] = set()
         self.offset_ms = 0
         self.stall_ms = 0
         self.closing = False
@@ -113,6 +122,10 @@ class VirtualHands:
             self._silent_until_ns = max(self._silent_until_ns, command.until_ns)
         elif self.closing:
             return
+        elif isinstance(command, CloseStream):
+            self._dropped.add(command.connection)
+            socket = self._sockets.pop(command.connection, None)
+            self._soon(lambda: self._wire.hang_up(socket, "1000") if socket is not None else None, 0)
         elif isinstance(command, OpenStream):
             self._soon(lambda: self._open(command), command.delay_ms * MS)
         else:
@@ -134,11 +147,7 @@ class VirtualHands:
 
     def _begin(self, command: Command, call: int) -> None:
         window = self._window_ms
-        if isinstance(command, CloseStream):
-            socket = self._sockets.get(command.connection)
-            if socket is not None:
-                self._wire.hang_up(socket, "1000")
-        elif isinstance(command, RequestSnapshot):
+        if isinstance(command, RequestSnapshot):
             self._ask(f"pos-{call}", requests.positions(recv_window_ms=window))
             self._ask(f"bal-{call}", requests.balances(recv_window_ms=window))
         elif isinstance(command, RequestTime):
@@ -253,7 +262,10 @@ class VirtualHands:
             if self._alive():
                 self._feed("conn", orjson.dumps({**said, "jitter_permille": self._chance.randrange(1_000)}))
 
-        taker = self._private if command.stream == PRIVATE else lambda body: self._feed(source, body)
+        def taker(body: bytes) -> None:
+            frame = self._with_handles(body) if command.stream == PRIVATE else body
+            self._feed(source, frame, lambda: command.connection not in self._dropped)
+
         self._wire.connect(
             self._url(command), command.stream, command.connection, opened=opened, frame=taker, closed=closed
         )
@@ -266,10 +278,10 @@ class VirtualHands:
         key = next((key for key, handle in self._keys.items() if handle == command.handle), "")
         return private_url(NOWHERE, key, requests.USER_EVENTS)
 
-    def _private(self, body: bytes) -> None:
+    def _with_handles(self, body: bytes) -> bytes:
         for key, handle in self._keys.items():
             body = body.replace(key.encode(), handle.encode())
-        self._feed("private", body)
+        return body
 
     def _follow(self, symbol: Symbol) -> None:
         if symbol in self._symbols:

@@ -44,6 +44,8 @@ GAP_NS = 2_000 * NS_PER_MS
 
 TIME = ("tick", "market")
 """Inputs that tell of time and prices alone."""
+Listening = Callable[[], bool]
+"""Whether the socket is still listened to on which an input came; asked when it is taken."""
 Reached = Callable[[str], None]
 """Told the name of a point inside an input; raises what kills the process."""
 
@@ -138,7 +140,7 @@ class Process:
         self._account_ms = 0
         self.step_ms = 0
         """By how much the wall clock was stepped since this run began; the boot clock, which times inputs, never is."""
-        self._waiting: list[tuple[str, bytes]] = []
+        self._waiting: list[tuple[str, bytes, Listening]] = []
         self._schedule = wire.schedule
         self._heard, self._settled, self._died, self._failed = heard, settled, died, failed
         self.hands = VirtualHands(
@@ -174,12 +176,12 @@ class Process:
 
     # ------------------------------------------------------------ inputs
 
-    def feed(self, source: str, payload: bytes) -> None:
+    def feed(self, source: str, payload: bytes, listening: Listening = lambda: True) -> None:
         """Hand one input to the pump now; it waits while the process is stopped."""
-        if not self.alive:
+        if not self.alive or not listening():
             return
         if self.suspended:
-            self._waiting.append((source, payload))
+            self._waiting.append((source, payload, listening))
             return
         if source not in TIME:
             self.heard_ns = self._schedule.now_ns
@@ -199,9 +201,7 @@ class Process:
             self._between(source, payload)
 
     def tick(self, late_ns: int) -> None:
-        """Move the process's clock, and tell it when time itself jumped."""
-        if late_ns > GAP_NS:
-            self.feed("clock", orjson.dumps({"gap_ms": late_ns // NS_PER_MS}))
+        """Move the process's clock."""
         self.feed("tick", orjson.dumps({"lag_ms": max(0, late_ns // NS_PER_MS)}))
         offset_ms = self.pump.session.offset_ms
         if offset_ms is not None:
@@ -264,13 +264,15 @@ class Process:
         self.hands.closing = True
 
     def resume(self, late_ns: int, *, frames_first: bool) -> None:
-        """Continue after a stop: the tick that notices, and what waited in the sockets, in either order."""
+        """Continue after a stop: a gap is noticed first; then the tick and what waited in the sockets, in either order."""
         self.suspended = False
         waiting, self._waiting = self._waiting, []
+        if late_ns > GAP_NS:
+            self.feed("clock", orjson.dumps({"gap_ms": late_ns // NS_PER_MS}))
         if not frames_first:
             self.tick(late_ns)
-        for source, payload in waiting:
-            self.feed(source, payload)
+        for source, payload, listening in waiting:
+            self.feed(source, payload, listening)
         if frames_first:
             self.tick(late_ns)
 

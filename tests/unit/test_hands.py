@@ -17,6 +17,7 @@ from websockets.asyncio.server import serve as serve_socket
 
 from streamhedge.domain.commands import (
     CancelOrder,
+    CloseStream,
     Command,
     CreateListenKey,
     KeepSilent,
@@ -53,10 +54,20 @@ class Venue:
     bodies: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    peers: list[object] = field(default_factory=list)
+    """From which connection each was asked."""
+    holds: str = ""
+    """What is not answered before it is released."""
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.method, request.path, dict(request.query)))
+        self.peers.append(request.get_extra_info("peername"))
         name = f"{request.method} {request.path}"
+        if self.holds == name:
+            self.held.set()
+            await self.released.wait()
         status = self.statuses.get(name, 200)
         return web.Response(text=self.bodies.get(name, "{}"), status=status, headers=self.headers)
 
@@ -416,3 +427,44 @@ async def test_a_snapshot_asks_both_questions_under_one_number_and_signs_them() 
             assert [said["id"] for source, said in found if source == "wsapi"] == ["pos-1", "bal-1"]
     assert [frame["params"]["apiKey"] for frame in asked] == [KEY, KEY]
     assert all(frame["params"]["signature"] for frame in asked)
+
+
+# ---------------------------------------------------------------- after a gap
+
+
+@pytest.mark.fault("C3")
+async def test_a_socket_that_was_dropped_is_not_heard_any_more_whatever_waits_in_it() -> None:
+    dropped = asyncio.Event()
+
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send('{"number":1}')
+        await dropped.wait()
+        await connection.send('{"number":2}')
+        await connection.wait_closed()
+
+    async with serve_socket(talk, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with outbox(stream=f"ws://127.0.0.1:{port}") as out:
+            await out.after(OpenStream(stream=WS_API, connection=1, delay_ms=0), inputs=2)
+            out.hands.perform(CloseStream(WS_API, 1, "clock gap"), 0)
+            dropped.set()
+            ((_, said),) = (await out.after(inputs=3))[2:]
+            assert (said["connection"], said["state"]) == (1, "closed"), "its farewell, and nothing of what it said"
+            found = await out.after(OpenStream(stream=WS_API, connection=2, delay_ms=0), inputs=6)
+            assert [fields["number"] for source, fields in found if source == "wsapi"] == [1, 1, 2]
+
+
+@pytest.mark.fault("C3")
+async def test_after_a_gap_no_kept_connection_is_used_and_what_was_under_way_has_no_answer() -> None:
+    async with outbox() as out:
+        await out.after(CreateListenKey())
+        out.venue.holds = "POST /fapi/v1/order"
+        out.hands.perform(place(out.hands), 1)
+        await asyncio.wait_for(out.venue.held.wait(), CEILING_S)
+        out.hands.drop_idle()
+        out.venue.released.set()
+        said = (await out.after(inputs=2))[1][1]
+        assert (said["status"], said["sent"]) == (None, True), "in doubt, at once"
+        await out.after(CreateListenKey(), inputs=3)
+        key, order, again = out.venue.peers
+        assert key == order != again, "a connection of before the gap may be dead and say so to nobody"

@@ -151,3 +151,29 @@ async def test_a_host_that_logs_everything_learns_no_key(tmp_path: Path, caplog:
         keys = [KEY, *machine._machine.hands._keys]
     mine = "\n".join(line.getMessage() for line in caplog.records if line.name.startswith("websockets.client"))
     assert [key[:2] for key in keys if key in mine] == [], "API key, signature and listen key stand in the log"
+
+
+@pytest.mark.fault("C3")
+async def test_after_a_gap_it_lives_on_sockets_of_after_the_gap_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with venue() as ready, hedger(tmp_path, ready) as machine:
+        await machine.book.live(20)
+        links = machine.pump.session.state.links
+        before = {name: link.current.number for name, link in links.items() if link.current is not None}
+        heard: list[str] = []
+        feed = machine.pump.feed
+        monkeypatch.setattr(machine.pump, "feed", lambda source, *said: (heard.append(source), feed(source, *said))[1])
+        clock, now_ns = machine.clock, machine.clock.now_ns
+        monkeypatch.setattr(clock, "now_ns", lambda: now_ns() + 7_200_000_000_000)  # the lid was closed for two hours
+        monkeypatch.setattr(clock, "drift_ns", lambda: 0)
+        machine._machine.feed("market", b'{"e":"markPriceUpdate"}')  # the loop hands over what waited, before any timer
+        assert heard == ["clock"], "the gap is noticed first, and what waited is not taken"
+        assert machine.core.state.book_status.value == "SUSPECT"
+        async with asyncio.timeout(20):
+            while machine.core.state.book_status.value != "LIVE":
+                await asyncio.sleep(0.02)
+        after = {name: link.current.number for name, link in links.items() if link.current is not None}
+        assert after.keys() == before.keys() and min(after.values()) > max(before.values())
+        assert machine.summary()["reconnects"] == 3
+        assert heard.count("clock") == 1

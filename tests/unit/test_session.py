@@ -91,6 +91,12 @@ class Line:
         self.snapshot()
         return self
 
+    def reopened(self) -> Line:
+        """Let the sockets that were asked for last open."""
+        for stream in (MARKET, WS_API, PRIVATE):
+            self.take(StreamOpened(stream, self.number(stream)))
+        return self
+
     def since(self, kind: type[Command]) -> int:
         return sum(isinstance(found, kind) for found in self.asked)
 
@@ -322,8 +328,43 @@ def test_what_nobody_understood_on_the_private_stream_loses_trust_and_on_market_
 @pytest.mark.fault("C3")
 def test_a_clock_gap_is_a_crash() -> None:
     line = Line().up()
-    line.take(ClockStepped(gap_ms=7_200_000))
+    old = {name: line.number(name) for name in (MARKET, WS_API, PRIVATE)}
+    asked = line.take(ClockStepped(gap_ms=7_200_000)).commands
     assert line.status == "SUSPECT"
+    assert {c.connection for c in asked if isinstance(c, CloseStream)} == set(old.values()), "every socket is dropped"
+    assert [c.stream for c in asked if isinstance(c, OpenStream)] == [MARKET, WS_API, PRIVATE], "and opened anew"
+    line.snapshot()
+    assert line.status == "SUSPECT", "no private stream of after the gap proves it"
+    for name, number in old.items():
+        line.take(StreamClosed(name, number, "dropped", 500))
+        assert line.number(name) > number and line.since(OpenStream) == 6, "its end is old news"
+    line.reopened().snapshot()
+    assert line.status == "SUSPECT", "nor does a price of before"
+    line.mark()
+    assert line.status == "LIVE"
+
+
+@pytest.mark.fault("C3")
+def test_a_gap_in_the_middle_of_a_rotation_drops_both_sockets() -> None:
+    line = Line().up()
+    old = line.number(MARKET)
+    line.mark(after_s=24 * 3600)
+    pending = line.number(MARKET)
+    assert pending > old, "its successor is opening"
+    asked = line.take(ClockStepped(gap_ms=5_000)).commands
+    assert {c.connection for c in asked if isinstance(c, CloseStream) and c.stream == MARKET} == {old, pending}
+    late = line.take(StreamOpened(MARKET, pending)).commands
+    assert CloseStream(MARKET, pending, "superseded") in late, "what was opening before the gap is not taken after it"
+
+
+@pytest.mark.fault("C3", "U2")
+def test_a_gap_while_the_listen_key_is_dead_waits_for_the_next_key() -> None:
+    line = Line().up()
+    line.take(ListenKeyExpired(handle="lk1", event_time_ms=make.T0_MS))
+    asked = line.take(ClockStepped(gap_ms=5_000)).commands
+    assert [c.stream for c in asked if isinstance(c, OpenStream)] == [MARKET, WS_API]
+    line.take(ListenKeyReady(handle="lk2", renewed=False))
+    assert isinstance(line.asked[-1], OpenStream) and line.asked[-1].handle == "lk2"
 
 
 @pytest.mark.fault("C5", "C1")
@@ -361,8 +402,9 @@ def test_open_orders_that_were_refused_are_asked_again_and_each_resync_lists_the
     line.quiet(2)
     assert line.since(RequestOpenOrders) == 2
     line.take(ClockStepped(3_000))
-    line.snapshot()
+    line.reopened().snapshot()
     assert line.since(RequestOpenOrders) == 2, "a moment ago is good enough"
     line.quiet(61)
     line.take(ClockStepped(3_000))
+    line.reopened()
     assert line.since(RequestOpenOrders) == 3
