@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -18,13 +19,16 @@ import aiohttp
 from streamhedge.domain.commands import Level, Note
 from streamhedge.domain.events import VerbKind
 from streamhedge.errors import AuthenticationError, ConfigError, JournalCorrupt, StoreError, StreamhedgeError
+from streamhedge.live.crash_loop import BUG
 from streamhedge.live.hedger import Hedger, endpoints_of, spot_keys_of
+from streamhedge.live.loop_watch import LAST_WORDS_S, LoopWatch
 from streamhedge.live.recordings import replay_files
 from streamhedge.ops import child, demo
 from streamhedge.ops.alerts import Alerts, channels_of
 from streamhedge.ops.control import served
 from streamhedge.ops.demo import Say, TimedTrade
 from streamhedge.ops.heartbeat import Heartbeat, address_of
+from streamhedge.ops.exits import FAILURE
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.report import write_report
 from streamhedge.ops.service import ServiceManager
@@ -181,7 +185,16 @@ async def _with_hedger(
     )
     heartbeat = _heartbeat(plan, hedger, lines.mask, tell, watch.beats)
 
-    async with hedger:
+    def wedged(reason: str) -> None:
+        lines.write("wedged", "", f"{reason}; ending", time.time_ns(), level=Level.CRITICAL)
+        _end_wedged(hedger, lines)
+
+    looking = LoopWatch(
+        say=lambda text, level: lines.write("wedged", "", text, time.time_ns(), level=level),
+        tell=lambda text, level: heard((Note("wedged", level, None, text, {}),), hedger.clock.now_ns()),
+        end=wedged,
+    )
+    async with hedger, looking:
         watch.hedger = hedger
         _on_hang_up(stop, reload)
         say("start", f"account {hedger.account}, state {hedger.folder}, epoch {hedger.epoch}")
@@ -212,6 +225,20 @@ def _heartbeat(
     shadow = ["a shadow run sends no orders"] if plan.shadow else []
     every_s = table.every / 1_000
     return Heartbeat(url, every_s, lambda: [*shadow, *doubts(hedger)], tell, counts)
+
+
+def _end_wedged(hedger: Hedger, lines: Lines) -> None:
+    """End the process from beside its loop: note that it was our own fault and let the last lines out, if they can."""
+
+    def note() -> None:
+        with contextlib.suppress(StoreError):
+            hedger.ledger.end_epoch(f"{BUG}the loop was wedged")
+
+    for work in (note, lines.close):
+        last = threading.Thread(target=work, daemon=True)
+        last.start()
+        last.join(LAST_WORDS_S)
+    os._exit(FAILURE)
 
 
 @contextlib.asynccontextmanager

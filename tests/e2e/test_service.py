@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import socket
+import sqlite3
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support.processes import Account, exchange, room, until
 
@@ -69,3 +75,39 @@ async def test_the_manager_hears_ready_status_watchdog_and_stopping() -> None:
                 await until("the watchdog is fed again", fed_again)
                 await program.stopped()
         assert manager.heard("STOPPING") == ["1"]
+
+
+WEDGEABLE = """
+import signal, time
+from streamhedge.live.loop_watch import LoopWatch
+from streamhedge.__main__ import main
+
+def wedge(*said):
+    time.sleep(600)
+
+LoopWatch.__init__.__kwdefaults__.update(wedged_s=1.0, dead_s=4.0)  # a test has less patience
+signal.signal(signal.SIGUSR1, wedge)
+main()
+"""
+
+
+@pytest.mark.fault("C4", "P12")
+async def test_a_wedged_loop_ends_the_process_and_the_next_start_recovers() -> None:
+    with room() as folder:
+        async with exchange(folder, "--tape", "calm") as venue:
+            account = Account(folder, venue)
+            async with account.run("--json", command=(sys.executable, "-c", WEDGEABLE)) as program:
+                await until("hedged", account.hedged)
+                program.send(signal.SIGUSR1)
+                ended = await program.ended()
+                assert ended.code == 1, "whoever started it starts it again"
+                said = [json.loads(line) for line in ended.err.splitlines() if '"wedged"' in line]
+                assert len(said) >= 2 and all(line["level"] == "critical" for line in said)
+                assert all("wedge (" in line["text"] for line in said[-2:]), said
+                assert said[-1]["text"].endswith("; ending")
+            with contextlib.closing(sqlite3.connect(account.book)) as book:
+                (ends,) = book.execute("SELECT ended FROM epoch").fetchone()
+            assert ends.startswith("bug: "), "three of these in a row start halted"
+            async with account.run("--json") as program:
+                await until("hedged again", account.hedged)
+                await program.stopped()

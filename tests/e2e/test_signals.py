@@ -111,6 +111,7 @@ async def test_a_process_that_was_stopped_comes_back_as_from_a_crash(bench: Benc
 
         await until("what was in flight is in doubt", doubted)
         assert len(await _posts(bench)) == len(intents(bench.account)) - 1, "nothing else is sent meanwhile"
+        assert not lines(program, "wedged"), "a process that was stopped is not wedged"
         (gap,) = lines(program, "clock")
         assert "treated as a crash" in gap
         books = lines(program, "book")
