@@ -86,6 +86,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         record_dir: Path | None = None,
         shadow: bool = False,
         resume: bool = False,
+        takeover: bool = False,
         on_notes: Callable[[tuple[Note, ...], int], None] | None = None,
         spot_keys: tuple[Secret, Secret] | None = None,
     ) -> None:
@@ -99,6 +100,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             record_dir: Where recordings go; the account's folder without.
             shadow: Rules run, orders are withheld.
             resume: Lift a halt that is latched, at the start.
+            takeover: Go on where an older run still trades the account from elsewhere, instead of halting; that one halts
+                at this one's first order. The lock of this host is not taken from anybody.
             on_notes: Told the notes of each input and its receive time; must not block.
             spot_keys: The spot account's key and secret, where [spot] is configured; the account's own without.
 
@@ -122,6 +125,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self._spot: SpotSource | None = None
         self._shadow = shadow
         self._resume = resume
+        self._takeover = takeover
         self._endpoints = endpoints
         self._on_notes = on_notes
         self._turn = asyncio.Event()
@@ -191,10 +195,10 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now_ns // 1_000_000_000))}-e{self.epoch}"
             self.journal = self._journal(name)
             self.feed = Feed(self.journal, lambda: self.pump)
+            state = recovered(self.ledger, self.policy, epoch=self.epoch, now_ns=now_ns, boot=boot, shadow=self._shadow)
+            state.takeover = self._takeover
             self._machine = Machine(
-                state=recovered(
-                    self.ledger, self.policy, epoch=self.epoch, now_ns=now_ns, boot=boot, shadow=self._shadow
-                ),
+                state=state,
                 policy=self.policy,
                 symbols=[hedge.symbol for hedge in (*self.policy.hedges, *self.policy.manual)],
                 endpoints=self._endpoints,
@@ -214,6 +218,9 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             await stack.enter_async_context(self._machine)
             self._machine.between(upkeep.between)
             self._machine.feed("tick", b'{"lag_ms":0}')
+            if self._takeover:
+                text = f"this run, epoch {self.epoch}, takes the account over: an older one elsewhere halts at its first order"
+                self._tell(text, code="takeover", level=Level.WARNING)
             self._seed([hedge for hedge in self.policy.hedges if hedge.asset not in seeded])
             if self.config.settings.spot is not None:
                 await stack.enter_async_context(self._spot_followed())

@@ -62,6 +62,7 @@ class Plan:
     story: bool = False
     shadow: bool = False
     resume: bool = False
+    takeover: bool = False
     live: bool = False
     trades: list[TimedTrade] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
@@ -140,6 +141,7 @@ async def _with_hedger(
         record_dir=plan.record_dir,
         shadow=plan.shadow,
         resume=plan.resume,
+        takeover=plan.takeover,
         on_notes=heard,
         spot_keys=spot_keys,
     )

@@ -282,16 +282,34 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
         dead_ms = (core.state.meter.started_ns + quarantine_ns(core)) // NS_PER_MS
         if epoch == core.state.epoch or event.transaction_time_ms <= dead_ms:
             return
+        if core.state.takeover:
+            _taken_over(core, event, instance, epoch)
+            return
         _halt(
             core,
             f"order {event.client_order_id} is of our own run {epoch} and was sent long after it had to be over: that run "
             f"still trades elsewhere; this one is epoch {core.state.epoch}. Stop one of them, then `resume --reason …`",
         )
         return
+    if core.state.takeover and epoch < core.state.epoch:
+        _taken_over(core, event, instance, epoch)
+        return
     _halt(
         core,
         f"a second streamhedge trades this account: order {event.client_order_id}, instance {instance} epoch {epoch}; "
         f"this one is {core.state.instance} epoch {core.state.epoch}. Stop one of them, then `resume --reason …`",
+    )
+
+
+def _taken_over(core: Core, event: ExecutionReport, instance: str, epoch: int) -> None:
+    """An older run trades that this one was started to take over from: it halts at our next order (FAULTS A2)."""
+    core.note(
+        "takeover",
+        Level.WARNING,
+        event.symbol,
+        f"order {event.client_order_id} is of instance {instance} epoch {epoch}, which still runs elsewhere; this one, epoch "
+        f"{core.state.epoch}, takes over and goes on. Stop the other",
+        client_order_id=event.client_order_id,
     )
 
 

@@ -290,7 +290,8 @@ class State:
 
     ``open_ids`` names the orders that are not terminal, so that no input walks those that are. ``uncovered`` are the open
     ones that no arithmetic counts: of earlier runs, or ghosts. ``gaps`` numbers the certificates over all runs; ``gap`` is the
-    one that is open, ``last_gap`` the one closed last, ``heard`` the last event of the account.
+    one that is open, ``last_gap`` the one closed last, ``heard`` the last event of the account. ``takeover``: a person said
+    that this run takes the account over from an older one that may still live.
     ``budget`` is the session's last word on the rate budget; until ``silent_until_ns`` the venue must not hear from us, over a
     restart too.
     """
@@ -328,6 +329,7 @@ class State:
     last_gap: Gap | None = None
     heard: Heard | None = None
     previous_epoch: int | None = None
+    takeover: bool = False
     """The run before this one in the ledger; None where nobody says, as in a recording of an earlier version."""
     attribution: Attribution = field(default_factory=Attribution)
     heard_changes: dict[str, int] = field(default_factory=dict)

@@ -45,6 +45,36 @@ async def test_the_second_process_refuses_and_names_the_first() -> None:
             assert again.code == 0, again.err
 
 
+@pytest.mark.fault("A2")
+@pytest.mark.parametrize("taking_over", [True, False])
+async def test_two_hosts_on_one_account_end_with_the_newer_one_that_takes_over_or_with_none(taking_over: bool) -> None:
+    with room() as here, room() as there:
+        async with exchange(here, "--tape", "calm") as venue:
+            old, new = Account(here, venue), Account(there, venue)  # each host has its own lock and ledger
+            async with old.run("--json"):
+                await until("the old one hedged", old.hedged)
+                async with new.run("--json", *(["--takeover"] if taking_over else [])) as program:
+                    await until("the new one hedged", new.hedged)
+                    booked = await old.trade("sell", "0.5", name="t-1")
+                    assert booked.code == 0, booked.err
+
+                    async def halted(account: Account) -> bool:
+                        status = await account.status()
+                        return status is not None and status["trading_state"] == "HALTED"
+
+                    if not taking_over:
+                        await until("the newer one halts", lambda: halted(new))
+                        return
+                    # Its own float did not move: what the other did is undone, and that is what halts the other.
+                    await until("the older one halts", lambda: halted(old))
+                    status = await until("the new one hedged as its books say", new.hedged)
+                    assert status["trading_state"] == "ACTIVE"
+                    said = [line for line in program.err.splitlines() if '"takeover"' in line]
+                    assert "takes the account over" in said[0] and "still runs elsewhere" in said[1], said
+                    reason = ((await old.status()) or {})["trading_reasons"][0]
+                    assert "second streamhedge" in reason and f"epoch {status['epoch']}" in reason
+
+
 @pytest.mark.fault("F1", "F2")
 async def test_trades_are_facts_booked_once_or_refused() -> None:
     with room() as folder:

@@ -145,7 +145,6 @@ OPEN: dict[str, str] = {
     "S12": "name servers and certificates that fail",
     "O16": "a count of requests on a reused connection; no order is amended or cancelled by a repeated call",
     "M4": "an order book that grows thin: orders are bounded by their collar alone",
-    "A2": "--takeover, which is not built: both of two halt",
     "P12": "a failure at every line of the kill path",
     "C2": "a line that tells of a wall clock that was set",
     "X4": "refusing source packages and start-up files: the hashes alone decide",

@@ -210,6 +210,32 @@ def test_an_older_run_of_ours_that_still_trades_halts_the_newer_one() -> None:
             assert "run 4" in (desk.state.halted or "") and "epoch 5" in (desk.state.halted or "")
 
 
+@pytest.mark.fault("A2")
+@pytest.mark.parametrize("instance", ["7f3a91c2", "00000000"], ids=["our own, elsewhere", "another"])
+@pytest.mark.parametrize(("epoch", "halts"), [(4, False), (6, True)], ids=["older", "newer"])
+def test_a_run_that_takes_over_goes_on_beside_an_older_one_and_halts_for_a_newer_one(
+    instance: str, epoch: int, halts: bool
+) -> None:
+    desk = Desk()
+    desk.state.epoch, desk.state.takeover = 5, True
+    desk.state.meter.started_ns = desk.now_ms * NS_PER_MS
+    fill = replace(make.foreign_fill(Side.BUY, "1"), owner=Owner.OURS, transaction_time_ms=desk.now_ms + 9_000)
+    desk.take(replace(fill, client_order_id=ClientOrderId(f"sh-{instance}-{epoch}-000001")), after_ms=9_000)
+    assert (desk.state.halted is not None) is halts
+    assert bool(desk.said("takeover")) is not halts
+    if not halts:
+        assert f"instance {instance} epoch 4" in desk.said("takeover")[0] and desk.said("external"), "adopted"
+
+
+@pytest.mark.fault("A2")
+def test_a_takeover_does_not_excuse_books_that_lack_a_run() -> None:
+    desk = Desk()
+    desk.state.epoch, desk.state.previous_epoch, desk.state.takeover = 5, 2, True
+    fill = replace(make.foreign_fill(Side.BUY, "1"), owner=Owner.OURS)
+    desk.take(replace(fill, client_order_id=ClientOrderId("sh-7f3a91c2-4-000001")), after_ms=5)
+    assert "older copy" in (desk.state.halted or "")
+
+
 # ---------------------------------------------------------------- order.status
 
 

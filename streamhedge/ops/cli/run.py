@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--live", is_flag=True, help="Real money: needed beside venue live.")
 @click.option("--shadow", is_flag=True, help="Rules run, orders are withheld.")
 @click.option("--resume", is_flag=True, help="Lift a latched halt at the start; `resume --reason` does it later.")
+@click.option("--takeover", is_flag=True, help="Take the account over from an older run elsewhere: that one halts.")
 @click.option("--duration", help="Stop after so long, e.g. 30s.")
 @click.option("--record", type=click.Path(path_type=Path), help="Where the recording goes.")
 @click.option("--tape", help="Sim: calm, crash-2021-05-19, rally-2021-05-19, or a CSV.")
@@ -62,6 +63,10 @@ def run(**said: Any) -> None:
     config = common.config()
     if not common.configs:
         common.say("no -c given: running the packaged demo.toml against the built-in exchange")
+    if said["takeover"] and sys.stdin.isatty():
+        click.confirm(
+            "Take the account over? An older run elsewhere halts at this one's first order", abort=True, err=True
+        )
     length_s = _seconds("--duration", said["duration"])
     story = said["story"] if said["story"] is not None else not common.configs
     plan = Plan(
@@ -73,6 +78,7 @@ def run(**said: Any) -> None:
         story=story,
         shadow=said["shadow"],
         resume=said["resume"],
+        takeover=said["takeover"],
         live=said["live"],
         trades=read_trades(said["trades"]) if said["trades"] is not None else [],
         env=dict(os.environ),
