@@ -54,8 +54,7 @@ class Purpose(Enum):
 class OrderStatus(Enum):
     """Life of an order as we know it."""
 
-    PLANNED = "PLANNED"  # committed to the ledger, first byte not known to have left
-    SENT = "SENT"  # bytes may have left, no answer yet
+    PLANNED = "PLANNED"  # committed to the ledger and handed over; whether a byte left, only its answer says
     WORKING = "WORKING"  # the venue accepted it; it may be partly filled
     IN_DOUBT = "IN_DOUBT"  # anything may have happened
     FILLED = "FILLED"
@@ -64,14 +63,13 @@ class OrderStatus(Enum):
     ABSENT = "ABSENT"  # in doubt, then closed by the full absence rule
 
 
-OPEN_STATUSES = (OrderStatus.PLANNED, OrderStatus.SENT, OrderStatus.WORKING, OrderStatus.IN_DOUBT)
+OPEN_STATUSES = (OrderStatus.PLANNED, OrderStatus.WORKING, OrderStatus.IN_DOUBT)
 TERMINAL_STATUSES = (OrderStatus.FILLED, OrderStatus.ENDED, OrderStatus.REFUSED, OrderStatus.ABSENT)
 
 
 class Report(Enum):
     """What can be learnt about an order, from any channel."""
 
-    SENT = "sent"  # the shell started to write it
     ACCEPTED = "accepted"  # reply or event says it exists and is open
     FILL = "fill"  # reply, status or event says it is partly filled and open
     FILLED = "filled"  # ... completely filled
@@ -85,19 +83,12 @@ _S = OrderStatus
 _R = Report
 
 TRANSITIONS: dict[tuple[OrderStatus, Report], OrderStatus] = {
-    (_S.PLANNED, _R.SENT): _S.SENT,
     (_S.PLANNED, _R.DOUBT): _S.IN_DOUBT,
     (_S.PLANNED, _R.REFUSED): _S.REFUSED,
-    (_S.SENT, _R.SENT): _S.SENT,
-    (_S.SENT, _R.DOUBT): _S.IN_DOUBT,
-    (_S.SENT, _R.REFUSED): _S.REFUSED,
-    (_S.SENT, _R.ABSENT): _S.ABSENT,
     # what a slower channel says of an order the venue is known to have taken
-    (_S.WORKING, _R.SENT): _S.WORKING,
     (_S.WORKING, _R.DOUBT): _S.WORKING,
     (_S.WORKING, _R.REFUSED): _S.WORKING,
     (_S.WORKING, _R.ABSENT): _S.ABSENT,
-    (_S.IN_DOUBT, _R.SENT): _S.IN_DOUBT,
     (_S.IN_DOUBT, _R.DOUBT): _S.IN_DOUBT,
     (_S.IN_DOUBT, _R.REFUSED): _S.REFUSED,
     (_S.IN_DOUBT, _R.ABSENT): _S.ABSENT,
@@ -111,7 +102,7 @@ TRANSITIONS: dict[tuple[OrderStatus, Report], OrderStatus] = {
     (_S.REFUSED, _R.FILLED): _S.FILLED,
     (_S.REFUSED, _R.ENDED): _S.ENDED,
 }
-for _open in (_S.PLANNED, _S.SENT, _S.WORKING, _S.IN_DOUBT):
+for _open in (_S.PLANNED, _S.WORKING, _S.IN_DOUBT):
     TRANSITIONS[_open, _R.ACCEPTED] = _S.WORKING
     TRANSITIONS[_open, _R.FILL] = _S.WORKING
     TRANSITIONS[_open, _R.FILLED] = _S.FILLED
@@ -121,7 +112,7 @@ for _end in (_S.FILLED, _S.ENDED):
     for _report in Report:
         TRANSITIONS[_end, _report] = _end
 TRANSITIONS[_S.ENDED, _R.FILLED] = _S.FILLED
-for _quiet in (_R.SENT, _R.DOUBT, _R.REFUSED, _R.ABSENT):
+for _quiet in (_R.DOUBT, _R.REFUSED, _R.ABSENT):
     TRANSITIONS[_S.REFUSED, _quiet] = _S.REFUSED
     TRANSITIONS[_S.ABSENT, _quiet] = _S.ABSENT
 # a reply that refuses for certain after the absence rule had already closed it agrees with it

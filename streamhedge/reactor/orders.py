@@ -208,7 +208,7 @@ def _note_doubt(core: Core, order: Order, why: str) -> None:
 
 
 def _refused(core: Core, order: Order, event: OrderOutcome) -> None:
-    if order.status not in (OrderStatus.PLANNED, OrderStatus.SENT, OrderStatus.IN_DOUBT):
+    if order.status not in (OrderStatus.PLANNED, OrderStatus.IN_DOUBT):
         core.note(
             "late_refusal",
             Level.WARNING,

@@ -505,7 +505,7 @@ def _on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
 
 def _on_clock_step(core: Core, event: ClockStepped) -> None:
     for order in core.open_orders():
-        if order.status in (OrderStatus.PLANNED, OrderStatus.SENT):
+        if order.status is OrderStatus.PLANNED:
             order.status = next_status(order.status, Report.DOUBT)
     core.note(
         "clock", Level.WARNING, None, f"the clock jumped or the machine slept for {event.gap_ms} ms: treated as a crash"

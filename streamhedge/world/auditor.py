@@ -36,8 +36,7 @@ NOT_DONE = ("Service Unavailable.", "Internal error; unable to process your requ
 TRUTH_WITHIN_NS = 45 * S
 """An audit each 15 s, confirmed a second later, answers that are lost and asked again."""
 EDGES = {
-    "PLANNED": ("SENT", "WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
-    "SENT": ("WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
+    "PLANNED": ("WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
     "WORKING": ("FILLED", "ENDED", "ABSENT"),
     "IN_DOUBT": ("WORKING", "FILLED", "ENDED", "REFUSED", "ABSENT"),
     "FILLED": (),
@@ -812,4 +811,4 @@ def symbol_word(memory: SymbolMemory) -> str:
 
 
 FULL_EVERY = 50
-OPEN = ("PLANNED", "SENT", "WORKING", "IN_DOUBT")
+OPEN = ("PLANNED", "WORKING", "IN_DOUBT")

@@ -464,7 +464,7 @@ async def resting(account: Account, book: Path, name: str) -> str:
         position_before=D(0),
         decision_mark=D(67_000),
         reason="test",
-        status=OrderStatus.SENT,
+        status=OrderStatus.PLANNED,
     )
     ledger.commit_intent(order)
     ledger.close()

@@ -96,7 +96,7 @@ def registered(client_id: str, order: dict[str, Any]) -> Order:
         position_before=D(0),
         decision_mark=D(1),
         reason="recorded",
-        status=OrderStatus.SENT,
+        status=OrderStatus.PLANNED,
         sent_ns=0,
     )
 
