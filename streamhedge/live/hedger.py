@@ -563,7 +563,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         """Wait for the next input, but no longer than so many seconds."""
         self._turn.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._turn.wait(), left_s)
+            async with asyncio.timeout(left_s):
+                await self._turn.wait()
 
     # ------------------------------------------------------------ operator verbs
 

@@ -239,7 +239,7 @@ class SpotSource:
         ends_s = asyncio.get_running_loop().time() + within_s
         while True:
             try:
-                async with asyncio.timeout_at(ends_s):  # not wait_for: before 3.12 it can swallow a cancellation
+                async with asyncio.timeout_at(ends_s):
                     raw = await self._frames.get()
             except TimeoutError:
                 return None

@@ -44,7 +44,8 @@ async def exchange(arguments: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
     )
     assert process.stdout is not None and process.stderr is not None, "both are pipes"
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), READY_S)
+        async with asyncio.timeout(READY_S):
+            line = await process.stdout.readline()
         if not line:
             said = (await process.stderr.read()).decode("utf-8", "replace").strip()
             raise ConfigError(f"the built-in exchange did not start: {said.removeprefix('error: ')}")
@@ -56,7 +57,8 @@ async def exchange(arguments: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 5.0)
+                async with asyncio.timeout(5.0):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

@@ -284,7 +284,8 @@ async def _tell_exposure(target: Target, report: Report) -> None:
         return
     try:
         signer = signer_of(target.api_secret.reveal())
-        rows = await asyncio.wait_for(_positions(target.endpoints, target.api_key, signer), CALL_S)
+        async with asyncio.timeout(CALL_S):
+            rows = await _positions(target.endpoints, target.api_key, signer)
     except (*CONNECT_ERRORS, ConfigError, ParseError) as error:
         report["problems"].append(f"the venue's snapshot is not to be had: {type(error).__name__} {error}; look there")
         return

@@ -106,7 +106,8 @@ class Server:
     async def _cut_after(self, socket: web.WebSocketResponse, queue: asyncio.Queue[str]) -> None:
         """Cut a socket once what was said on it before is written."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(queue.join(), 1.0)
+            async with asyncio.timeout(1.0):
+                await queue.join()
         await self._cut(socket)
 
     @staticmethod
