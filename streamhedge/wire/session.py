@@ -84,6 +84,12 @@ BACKOFF_MOST_MS = 30_000
 HELD_MOST = 10_000
 HOLDING = ("COLD", "SYNCING")
 SNAPSHOT_RETRY_MOST_NS = 15 * NS_PER_SECOND
+BAD_SPAN_NS = 60 * NS_PER_SECOND
+BAD_FREE = 3
+"""So many private frames a minute that nobody understood are answered by a snapshot each, at once (FAULTS S7)."""
+BAD_RECONNECT = 10
+"""Above so many a minute the private stream is opened anew, once a minute: it may be the connection."""
+BAD_PAUSE_FIRST_NS, BAD_PAUSE_MOST_NS = 250 * NS_PER_MS, 5 * NS_PER_SECOND
 OFFSETS_KEPT = 5
 ROUND_TRIP_MOST_NS = 300 * NS_PER_MS
 
@@ -147,6 +153,9 @@ class SessionState:
     follow_later: list[Symbol] = field(default_factory=list)
     open_orders_ns: int = 0
     open_orders_again_ns: int = 0
+    bad_ns: list[int] = field(default_factory=list)
+    bad_reconnect_ns: int = 0
+    resync_after_ns: int = 0
 
 
 @record
@@ -293,6 +302,7 @@ class Session:
             self._call_failed(event, now_ns)
         elif isinstance(event, Quarantined) and event.private:
             self._lose("a private frame was not understood", now_ns)
+            self._bad_frame(now_ns)
         elif isinstance(event, WallStepped):
             memory.time_asked_ns = now_ns
             self._commands.append(RequestTime())
@@ -356,6 +366,7 @@ class Session:
             self.state.private_open_ns = now_ns
             self.state.synced = False
             self.state.snapshot_asked_ns = 0
+            self.state.resync_after_ns = 0
         elif event.stream == MARKET and self.state.setup_done and replaced is None:
             # Contract news of the gap are not repeated: status, filters and brackets are read again.
             self._ask_setup(now_ns, "the market stream was away")
@@ -503,6 +514,23 @@ class Session:
         self.state.lost_ns = now_ns
         self.state.snapshot_asked_ns = 0
 
+    def _bad_frame(self, now_ns: int) -> None:
+        """Keep a flood of frames that nobody understands from spending the rate budget on snapshots, one for each."""
+        memory = self.state
+        memory.bad_ns = [*[t for t in memory.bad_ns if t > now_ns - BAD_SPAN_NS][-BAD_RECONNECT:], now_ns]
+        found = len(memory.bad_ns)
+        if found > BAD_FREE:
+            pause_ns = min(BAD_PAUSE_FIRST_NS << (found - BAD_FREE - 1), BAD_PAUSE_MOST_NS)
+            memory.resync_after_ns = memory.audit_ns + pause_ns
+        link = memory.links[PRIVATE]
+        lately = memory.bad_reconnect_ns and now_ns - memory.bad_reconnect_ns < BAD_SPAN_NS
+        if found > BAD_RECONNECT and not lately and link.next is None and not memory.handle_dead:
+            memory.bad_reconnect_ns = now_ns
+            memory.reconnects += 1
+            text = f"{BAD_RECONNECT} private frames in a minute were not understood; opening the stream again"
+            self._note("reconnect", Level.WARNING, text)
+            self._open(PRIVATE, 0)
+
     def _begin_again(self, reason: str, now_ns: int) -> None:
         """Treat a gap as a crash (FAULTS C3): no connection and no word of before it counts, everything is opened anew.
 
@@ -597,7 +625,7 @@ class Session:
         if memory.links[PRIVATE].current is None or memory.private_open_ns == 0:
             return
         waiting = memory.snapshot_asked_ns and now_ns - memory.snapshot_asked_ns < SNAPSHOT_TIMEOUT_NS
-        if not memory.synced and not waiting:
+        if not memory.synced and not waiting and now_ns >= memory.resync_after_ns:
             sync = RequestSnapshot(reason="sync", audit=False)
             if not self._may(sync):
                 return

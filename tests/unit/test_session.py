@@ -408,3 +408,43 @@ def test_open_orders_that_were_refused_are_asked_again_and_each_resync_lists_the
     line.take(ClockStepped(3_000))
     line.reopened()
     assert line.since(RequestOpenOrders) == 3
+
+
+@pytest.mark.fault("S7", "S8")
+def test_a_flood_of_broken_private_frames_spends_no_budget_and_has_the_stream_opened_again() -> None:
+    line = Line().up()
+    bad = Quarantined("private", True, "not JSON", "{")
+    first = line.since(RequestSnapshot)
+    step = line.take(bad, after_s=1)
+    assert any(isinstance(asked, RequestSnapshot) for asked in step.commands), "the first is answered at once"
+    line.snapshot()
+    assert line.status == "LIVE"
+    opened = line.since(OpenStream)
+    for number in range(6_000):  # a hundred a second for a minute, each answer coming between two of them
+        step = line.take(bad, after_s=0.01)
+        if any(isinstance(asked, RequestSnapshot) for asked in step.commands):
+            line.snapshot()
+        if number % 100 == 0:
+            line.mark()
+    used = line.session.state.budget.shown(line.now)["weight_1m"]
+    assert line.since(RequestSnapshot) - first < 30 and used["ours"] < used["limit"] // 4, used
+    assert line.since(OpenStream) - opened == 1 and "opening the stream again" in " ".join(line.said)
+    line.take(StreamOpened(PRIVATE, line.number(PRIVATE)))
+    line.snapshot()
+    line.mark()
+    assert line.status == "LIVE", "and trust comes back with the first snapshot after it"
+
+
+@pytest.mark.fault("S7")
+def test_after_a_flood_the_next_snapshot_is_at_most_five_seconds_away() -> None:
+    line = Line().up()
+    for _ in range(200):
+        if any(
+            isinstance(asked, RequestSnapshot)
+            for asked in line.take(Quarantined("private", True, "", "{"), after_s=0.01).commands
+        ):
+            line.snapshot()
+    line.take(Quarantined("private", True, "", "{"), after_s=0.01)
+    assert line.status == "SUSPECT"
+    line.quiet(6)
+    assert line.status == "LIVE"
