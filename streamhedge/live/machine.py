@@ -20,7 +20,7 @@ from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Journal, Ledger, Observer, Pump
-from streamhedge.settings.endpoints import Endpoints
+from streamhedge.settings.endpoints import Endpoints, is_loopback
 from streamhedge.settings.secrets import Mask, Secret
 from streamhedge.venue.clock import BootClock
 from streamhedge.venue.http import RestClient
@@ -65,7 +65,11 @@ class Machine(AbstractAsyncContextManager["Machine"]):
         self.clock = clock
         self.mask = Mask(api_key, api_secret)
         self.rest = RestClient(
-            endpoints.rest, api_key=api_key, signer=signer, timeout_s=limits.request_timeout_ms / 1_000
+            endpoints.rest,
+            api_key=api_key,
+            signer=signer,
+            timeout_s=limits.request_timeout_ms / 1_000,
+            simulated=is_loopback(endpoints.rest),
         )
         self.hands = Hands(
             symbols=symbols,

@@ -85,6 +85,11 @@ def _owner(name: str, address: str) -> str:
     )
 
 
+def is_loopback(address: str) -> bool:
+    """Return whether an address is this machine's own, where an exchange may be a simulated one."""
+    return urlsplit(address).hostname in LOOPBACK
+
+
 def mark_stream(symbol: Symbol) -> str:
     """Return the name of a symbol's mark-price stream, once a second."""
     return f"{symbol.lower()}@markPrice@1s"

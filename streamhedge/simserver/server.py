@@ -28,11 +28,17 @@ BEAT_S = 0.1
 """How long the exchange sleeps at most: late orders and key expiry need no finer clock than marks do."""
 FRAMES_WAITING_MOST = 20_000
 BODY_MOST = 1 << 20
+WATERMARK = "X-Streamhedge-Simulated"
+"""In the head of every answer and handshake: nobody may take these prices for real ones (FAULTS K8)."""
 
 
 def wall_ms() -> int:
     """Return the wall clock in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[WATERMARK] = "1"
 
 
 class Server:
@@ -50,6 +56,7 @@ class Server:
         """Return the application with its one route."""
         app = web.Application(client_max_size=BODY_MOST)
         app.router.add_route("*", "/{path:.*}", self._route)
+        app.on_response_prepare.append(_mark)
         return app
 
     async def beat(self) -> None:

@@ -13,11 +13,16 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
+from streamhedge.errors import ConfigError
 from streamhedge.settings.secrets import Secret
 from streamhedge.wire.requests import RestRequest
 from streamhedge.wire.signing import Params, Signer, signed_query
 
 BODY_MOST = 16 * 1024 * 1024
+CONNECTIONS_MOST = 64
+"""Far more than questions are ever under way: an order waits for none of them (FAULTS C6)."""
+WATERMARK = "X-Streamhedge-Simulated"
+"""What the simulated exchange puts into each answer."""
 
 
 class TooLate(Exception):
@@ -55,7 +60,9 @@ def _last_look() -> aiohttp.TraceConfig:
 class RestClient:
     """REST against one base address with one key."""
 
-    def __init__(self, base: str, *, api_key: Secret, signer: Signer, timeout_s: float) -> None:
+    def __init__(self, base: str, *, api_key: Secret, signer: Signer, timeout_s: float, simulated: bool = True) -> None:
+        """Name the far end; ``simulated`` False refuses whatever a simulated exchange answers."""
+        self._simulated = simulated
         self._base = base
         self._api_key = api_key
         self._signer = signer
@@ -67,18 +74,21 @@ class RestClient:
         return aiohttp.ClientSession(
             timeout=self._timeout,
             trust_env=False,
-            connector=aiohttp.TCPConnector(limit=16, ttl_dns_cache=60, keepalive_timeout=30),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MOST, ttl_dns_cache=60, keepalive_timeout=30),
             headers={"User-Agent": "streamhedge"},
             trace_configs=[_last_look()],
         )
 
     async def send(self, request: RestRequest, *, too_late: Callable[[], bool] = lambda: False) -> Answer:
-        """Send a request once and return what came of it. Never raises for what the network does.
+        """Send a request once and return what came of it. Raises nothing for what the network does.
 
         Args:
             request: What to send.
             too_late: Asked once more when a connection is there, right before the first byte: a connection may take
                 seconds, and the machine may have slept meanwhile (FAULTS C3, C4).
+
+        Raises:
+            ConfigError: a simulated exchange answers where the venue was meant.
         """
         url = self._base + request.path
         query = self._query(request)
@@ -92,6 +102,8 @@ class RestClient:
                 allow_redirects=False,
                 trace_request_ctx=too_late,
             ) as response:
+                if not self._simulated and WATERMARK in response.headers:
+                    raise ConfigError(f"{self._base} is a simulated exchange, not the venue: nothing of it is believed")
                 body = await self._read(response)
                 kept = {
                     name.lower(): value

@@ -20,6 +20,7 @@ def test_what_a_run_ended_by() -> None:
     assert how_it_ended(KeyboardInterrupt()) == "KeyboardInterrupt"
 
 
+@pytest.mark.fault("P8")
 @pytest.mark.parametrize(
     ("ends", "first_ms", "halted"),
     [

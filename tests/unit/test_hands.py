@@ -56,7 +56,7 @@ class Venue:
     headers: dict[str, str] = field(default_factory=dict)
     peers: list[object] = field(default_factory=list)
     """From which connection each was asked."""
-    holds: str = ""
+    holds: tuple[str, ...] = ()
     """What is not answered before it is released."""
     held: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +65,7 @@ class Venue:
         self.asked.append((request.method, request.path, dict(request.query)))
         self.peers.append(request.get_extra_info("peername"))
         name = f"{request.method} {request.path}"
-        if self.holds == name:
+        if name in self.holds:
             self.held.set()
             await self.released.wait()
         status = self.statuses.get(name, 200)
@@ -215,6 +215,18 @@ async def test_nothing_decided_before_a_gap_is_written_after_it(connected: bool)
         assert (source, said["request"]["client_order_id"]) == ("rest", NAME)
         assert (said["status"], said["sent"]) == (None, False) and "deadline" in said["error"]
         assert out.venue.times("POST", "/fapi/v1/order") == 0 and clock.looks >= 3
+
+
+@pytest.mark.fault("C6")
+async def test_an_order_waits_for_no_question_however_many_are_under_way() -> None:
+    async with outbox() as out:
+        out.venue.holds = ("PUT /fapi/v1/listenKey", "GET /fapi/v1/openOrders", "GET /fapi/v1/exchangeInfo")
+        questions = [RenewListenKey(), RequestOpenOrders(), RequestSetup(reason="test")] * 7
+        for number, question in enumerate(questions):  # far more than ever fall due together, and none is answered
+            out.hands.perform(question, number)
+        ((source, said),) = await out.after(place(out.hands))
+        assert (source, said["request"]["client_order_id"], said["status"]) == ("rest", NAME, 200)
+        out.venue.released.set()
 
 
 @pytest.mark.fault("C4", "P4")
@@ -458,7 +470,7 @@ async def test_a_socket_that_was_dropped_is_not_heard_any_more_whatever_waits_in
 async def test_after_a_gap_no_kept_connection_is_used_and_what_was_under_way_has_no_answer() -> None:
     async with outbox() as out:
         await out.after(CreateListenKey())
-        out.venue.holds = "POST /fapi/v1/order"
+        out.venue.holds = ("POST /fapi/v1/order",)
         out.hands.perform(place(out.hands), 1)
         await asyncio.wait_for(out.venue.held.wait(), CEILING_S)
         out.hands.drop_idle()

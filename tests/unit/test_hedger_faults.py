@@ -18,6 +18,8 @@ from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import Side
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, exact
+from streamhedge.errors import ConfigError
+from streamhedge.live import machine as live_machine
 from streamhedge.live.recovery import recovered
 from streamhedge.reactor.orders import client_order_id
 from streamhedge.store.ledger import Ledger
@@ -177,3 +179,17 @@ async def test_after_a_gap_it_lives_on_sockets_of_after_the_gap_alone(
         assert after.keys() == before.keys() and min(after.values()) > max(before.values())
         assert machine.summary()["reconnects"] == 3
         assert heard.count("clock") == 1
+
+
+@pytest.mark.fault("K8")
+async def test_a_simulated_exchange_that_answers_in_the_venues_place_ends_the_hedger_before_it_trades(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that leads elsewhere, a tunnel, a proxy: the address is the venue's and the prices are not."""
+    monkeypatch.setattr(live_machine, "is_loopback", lambda address: address == "elsewhere")
+    async with venue() as ready:
+        machine = hedger(tmp_path, ready)
+        with pytest.raises(ConfigError, match="simulated exchange, not the venue"):
+            async with machine:
+                await machine.book.live(20)
+        assert machine.pump.reactor.state.next_order == 1 and machine.pump.session.state.status == "COLD"

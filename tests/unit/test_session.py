@@ -267,6 +267,7 @@ def test_connections_are_rotated_before_the_venue_drops_them_and_overlap() -> No
     assert line.status == "LIVE" and not any(isinstance(found, BookStatusChanged) for found in line.passed[-10:])
 
 
+@pytest.mark.fault("C6")
 def test_the_hour_of_the_rotation_is_spread_by_each_connections_jitter() -> None:
     asked_after_s = []
     for jitter in (0, 999):
@@ -448,3 +449,21 @@ def test_after_a_flood_the_next_snapshot_is_at_most_five_seconds_away() -> None:
     assert line.status == "SUSPECT"
     line.quiet(6)
     assert line.status == "LIVE"
+
+
+@pytest.mark.fault("C6")
+def test_what_falls_due_in_the_same_second_is_asked_once_each_and_within_the_budget() -> None:
+    line = Line().up()
+    before = len(line.asked)
+    line.mark(after_s=49 * 60)  # key, audit, time and the list of orders, all overdue together
+    line.take(StreamClosed(WS_API, line.number(WS_API), "1006", 0))
+    line.take(StreamClosed(PRIVATE, line.number(PRIVATE), "1006", 0))
+    line.take(StreamOpened(WS_API, line.number(WS_API)))
+    line.take(StreamOpened(PRIVATE, line.number(PRIVATE)))
+    for _ in range(5):
+        line.mark(after_s=0.1)
+    kinds = [type(asked) for asked in line.asked[before:] if not isinstance(asked, OpenStream | CloseStream)]
+    assert sorted(kind.__name__ for kind in kinds if kinds.count(kind) > 2) == [], kinds
+    assert {RenewListenKey, RequestSnapshot, RequestTime, RequestOpenOrders} <= set(kinds)
+    used = line.session.state.budget.shown(line.now)["weight_1m"]
+    assert used["ours"] < used["limit"] // 4
