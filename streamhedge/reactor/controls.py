@@ -32,6 +32,15 @@ def held_back(core: Core, memory: SymbolMemory, hold: str) -> None:
         core.trip(HELD_BACK[hold])
 
 
+def halt(core: Core, reason: str, symbol: Symbol | None = None) -> None:
+    """Latch HALTED and say so; the latch is persisted and a person re-arms it."""
+    if core.state.halted is None:
+        core.state.halted = reason
+        core.state.last_halt_alarm_ns = core.now_ns
+        core.persist("state", "halted", reason=reason)
+        core.note("halted", Level.CRITICAL, symbol, f"HALTED: {reason}")
+
+
 # ---------------------------------------------------------------- R14
 
 
@@ -105,8 +114,4 @@ def check_fills(core: Core, order: Order, event: ExecutionReport) -> None:
 
 def _disagree(core: Core, symbol: Symbol | None, what: str) -> None:
     core.trip("R12")
-    if core.state.halted is None:
-        core.state.halted = f"what came back is not what was decided: {what}"
-        core.state.last_halt_alarm_ns = core.now_ns
-        core.persist("state", "halted", reason=core.state.halted)
-        core.note("halted", Level.CRITICAL, symbol, f"HALTED: {core.state.halted}; a person must look")
+    halt(core, f"what came back is not what was decided: {what}", symbol)

@@ -30,7 +30,7 @@ from streamhedge.domain.events import (
 )
 from streamhedge.domain.order import Order, OrderStatus, Purpose, Report, next_status
 from streamhedge.domain.values import NS_PER_MS, ZERO, ClientOrderId, Symbol
-from streamhedge.reactor.controls import check_fills, count_error, hear_code, stray_order
+from streamhedge.reactor.controls import check_fills, count_error, halt, hear_code, stray_order
 from streamhedge.reactor.exposure import foreign_fill, is_covered, open_exposure
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Core
 from streamhedge.rules.view import BookStatus, IntentDraft
@@ -174,9 +174,7 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
         return
     if event.names:
         core.trip("R12")
-        core.state.halted = f"the answer to {order.client_order_id} names order {event.names!r}"
-        core.persist("state", "halted", reason=core.state.halted)
-        core.note("halted", Level.CRITICAL, order.symbol, f"{core.state.halted}; HALTED, a person must look")
+        halt(core, f"the answer to {order.client_order_id} names order {event.names!r}", order.symbol)
     if order.sent_ns is None:
         order.sent_ns = order.decided_ns
     if event.kind is OutcomeKind.ACCEPTED:
@@ -242,8 +240,7 @@ def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
     what_next = f"waiting {pause_ms} ms, then a new decision"
     if event.code in AUTHENTICATION_CODES:
         core.trip("R18")
-        core.state.halted = f"the venue refuses the key ({event.code} {event.message})"
-        core.persist("state", "halted", reason=core.state.halted)
+        halt(core, f"the venue refuses the key ({event.code} {event.message})")
         what_next = "HALTED: check key, IP list and permissions, then `resume --reason …`"
     elif event.code in FILTER_CODES or event.code in CLOSED_CODES:
         core.commands.append(RequestSetup(reason=f"{event.code} {event.message}"))
@@ -497,12 +494,12 @@ def _check_same_order(core: Core, order: Order, event: ExecutionReport) -> None:
     if event.side is order.side and event.quantity <= order.quantity:
         return
     core.trip("R12")
-    core.state.halted = (
+    halt(
+        core,
         f"order {order.client_order_id} is {order.side.value} {order.quantity} here and "
-        f"{event.side.value} {event.quantity} at the venue"
+        f"{event.side.value} {event.quantity} at the venue",
+        order.symbol,
     )
-    core.persist("state", "halted", reason=core.state.halted)
-    core.note("halted", Level.CRITICAL, order.symbol, f"{core.state.halted}; HALTED, a person must look")
 
 
 def _take_fill_total(core: Core, order: Order, filled: Decimal) -> None:

@@ -63,7 +63,7 @@ from streamhedge.reactor.backstop import (
     unlist,
 )
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
-from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, watch_errors
+from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, halt, watch_errors
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
@@ -235,7 +235,7 @@ def _on_account_update(core: Core, event: AccountUpdate) -> None:
         core.note("insurance", Level.CRITICAL, None, f"liquidation clearance {amount} booked by the venue")
     for row in event.positions:
         if row.position_side is not PositionSide.BOTH and row.quantity != 0 and row.symbol in core.state.memory:
-            _halt(core, f"{row.symbol} has a {row.position_side.value} position: hedge mode is read, not traded")
+            halt(core, f"{row.symbol} has a {row.position_side.value} position: hedge mode is read, not traded")
 
 
 def _on_report(core: Core, event: ExecutionReport) -> None:
@@ -274,7 +274,7 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
     if instance == core.state.instance and epoch <= core.state.epoch:
         previous = core.state.previous_epoch
         if previous is not None and previous < epoch < core.state.epoch:
-            _halt(
+            halt(
                 core,
                 f"order {event.client_order_id} is of our own run {epoch}, and the ledger knows no run between {previous} and "
                 f"{core.state.epoch}: it is an older copy. Compare the float, book what is missing, then `resume --reason …`",
@@ -285,7 +285,7 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
         if core.state.takeover:
             _taken_over(core, event, instance, epoch)
             return
-        _halt(
+        halt(
             core,
             f"order {event.client_order_id} is of our own run {epoch} and was sent long after it had to be over: that run "
             f"still trades elsewhere; this one is epoch {core.state.epoch}. Stop one of them, then `resume --reason …`",
@@ -294,7 +294,7 @@ def _second_writer(core: Core, event: ExecutionReport) -> None:
     if core.state.takeover and epoch < core.state.epoch:
         _taken_over(core, event, instance, epoch)
         return
-    _halt(
+    halt(
         core,
         f"a second streamhedge trades this account: order {event.client_order_id}, instance {instance} epoch {epoch}; "
         f"this one is {core.state.instance} epoch {core.state.epoch}. Stop one of them, then `resume --reason …`",
@@ -377,7 +377,7 @@ def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
     if event.multi_assets is not None:
         core.state.book.multi_assets = event.multi_assets
         if event.multi_assets:
-            _halt(
+            halt(
                 core, "multi-assets mode was switched on: hedging is for single-asset mode; switch it off, then resume"
             )
 
@@ -407,11 +407,11 @@ def _on_setup(core: Core, event: SetupDone) -> None:
     book.multi_assets = event.multi_assets
     core.state.setup_done = True
     if event.dual_side:
-        _halt(
+        halt(
             core, "the account is in hedge mode (dual side), which is read, not traded: switch to one-way mode, resume"
         )
     if event.multi_assets:
-        _halt(core, "the account is in multi-assets mode: switch it to single-asset mode, then resume")
+        halt(core, "the account is in multi-assets mode: switch it to single-asset mode, then resume")
     for hedge in core.policy.hedges:
         _judge_fitness(core, hedge)
     for symbol in event.leverage:
@@ -525,7 +525,7 @@ def _on_quarantined(core: Core, event: Quarantined) -> None:
 
 
 def _on_store_failed(core: Core, event: StoreFailed) -> None:
-    _halt(
+    halt(
         core,
         f"{event.what} cannot be written ({event.message}): no memory, no trading. Free or repair the disk; what it missed is kept and written then",
     )
@@ -570,7 +570,7 @@ def _key_refused(core: Core, event: CallFailed) -> None:
     core.trip("R18")
     said = f"the venue refuses the key ({event.code} {event.message}): check key, secret, permissions and IP list"
     if core.state.live_since_ns:
-        _halt(core, said)
+        halt(core, said)
     else:
         core.note("key_refused", Level.CRITICAL, None, said, error_code=event.code, message=event.message)
 
@@ -670,15 +670,6 @@ def _resume(core: Core, symbol: Symbol | None) -> None:
         for word in ("block", "flatten", "reduce", "venue_close"):
             core.persist("state", f"{word}:{memory.symbol}", cause=None, reason=None)
         core.persist("state", f"pace:{memory.symbol}", paced=False)
-
-
-def _halt(core: Core, reason: str) -> None:
-    """Latch HALTED; the latch is persisted and a person re-arms it."""
-    if core.state.halted is None:
-        core.state.halted = reason
-        core.state.last_halt_alarm_ns = core.now_ns
-        core.persist("state", "halted", reason=reason)
-        core.note("halted", Level.CRITICAL, None, f"HALTED: {reason}")
 
 
 HANDLERS: dict[type, Callable[[Core, Any], None]] = {

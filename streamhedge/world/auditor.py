@@ -694,6 +694,7 @@ class Auditor:
 
     def noted(self, code: str, symbol: str | None, data: dict[str, Any]) -> None:
         """Take a note of the product's: what people see of it."""
+        self.promises.noted(code)
         if symbol is not None and code in ("blocked", "external"):
             self.blocks.add(symbol)
             self._freed.discard(symbol)

@@ -14,6 +14,8 @@ exchange's account, money by its trades, time by its clock.
 | 11 | every fill and funding row of the ledger says what the venue booked |
 | 13 | no order while the venue asks to wait |
 | 14 | a signed timestamp is within half a window of the venue's time |
+| 19 | every order says which limits were in force; what is latched ends by a person alone |
+| 22 | HALTED is told as it begins |
 """
 
 from __future__ import annotations
@@ -73,6 +75,11 @@ class Promises:
         self._wait_until_ns = 0
         self._near_since_ns = 0
         self._wallet_known = False
+        self._limits = ""
+        self._latched: dict[str, bool] = {}
+        """What was latched after the last input: HALTED ("") and symbols; empty at the start of a run."""
+        self._resumed = False
+        self._codes: list[str] = []
         self._funding: dict[str, Decimal] = {}
         self.stepped_ms = 0
         """How far the wall clock was set since the run began."""
@@ -87,7 +94,9 @@ class Promises:
         self._closes.clear()
         self._close_trades.clear()
         self._wait_until_ns = self._near_since_ns = 0
-        self._wallet_known = False
+        self._wallet_known = self._resumed = False
+        self._latched.clear()
+        self._codes.clear()
         self.stepped_ms = 0
         self._measured.clear()
 
@@ -108,6 +117,11 @@ class Promises:
             self._measured.append(self._venue_ahead_ms())
         elif source == "verb" and fields["kind"] == "resume":
             self._closes.clear()
+            self._resumed = True
+
+    def noted(self, code: str) -> None:
+        """Take the code of a note that the input led to."""
+        self._codes.append(code)
 
     def _hear_private(self, fields: dict[str, Any]) -> None:
         if fields.get("e") == "ACCOUNT_UPDATE" and fields["a"]["m"] == "FUNDING_FEE":
@@ -141,6 +155,9 @@ class Promises:
         now_ns, name = self.schedule.now_ns, order.client_order_id
         if not order.reduce_only and now_ns < self._closes.get(order.symbol, 0):
             raise Broken("A5", f"{name} raises what the venue closed before it may")
+        self._limits = self._limits or order.policy_hash
+        if not order.policy_hash or order.policy_hash != self._limits:
+            raise Broken("19", f"{name} says limits {order.policy_hash!r}, {self._limits!r} are in force")
         if not sure:
             return
         held = self.exchange.account.position(order.symbol).amount
@@ -186,7 +203,21 @@ class Promises:
         key = self.exchange.listen_key
         if key.key and key.ends_ms - self.schedule.now_ms < KEY_LEFT_MS:
             raise Broken("U2", f"the listen key lives {key.ends_ms - self.schedule.now_ms} ms more: nobody renews it")
+        self._check_latches(state)
         self._check_ladder(state, marked_ns)
+
+    def _check_latches(self, state: State) -> None:
+        """Follow HALTED and the latched blocks from input to input."""
+        now = {str(m.symbol): m.block is not None and m.block.latched for m in state.memory.values()}
+        now[""] = state.halted is not None
+        for what, was in self._latched.items():
+            if was and not now[what] and not self._resumed:
+                raise Broken("19", f"{what or 'HALTED'} was latched and no longer is, and no person resumed it")
+        begun = now[""] and self._latched.get("") is False
+        if begun and "halted" not in self._codes and "operator" not in self._codes:
+            raise Broken("22", f"HALTED ({state.halted}) begins and nobody is told")
+        self._latched, self._resumed = now, False
+        self._codes.clear()
 
     def _check_ladder(self, state: State, marked_ns: int) -> None:
         symbol, now_ns = self.hedge.symbol, self.schedule.now_ns

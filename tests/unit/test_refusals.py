@@ -153,6 +153,15 @@ def test_an_answer_that_names_another_order_halts() -> None:
     assert desk.mark() == []
 
 
+@pytest.mark.fault("X6")
+def test_a_key_that_the_venue_refuses_for_an_order_halts_and_says_so_with_nothing_held() -> None:
+    desk = raising()
+    desk.take(make.account_update("0", at_ms=desk.now_ms + 1), after_ms=1)
+    desk.refuse(-2015)
+    assert "refuses the key (-2015" in (desk.state.halted or "")
+    assert [text for text in desk.said("halted") if "refuses the key" in text], "loudly: the ladder is off from now on"
+
+
 @pytest.mark.fault("O4")
 def test_a_refusal_after_the_fill_was_reported_changes_nothing() -> None:
     desk = raising()

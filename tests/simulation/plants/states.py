@@ -61,3 +61,44 @@ def a_venue_close_is_reopened_at_once(bug: Planting) -> None:
         return close
 
     bug.instead(reactor, "_venue_close", build)
+
+
+@plant("HALTED ends by itself", "19", kinds=("halt",))
+def a_halt_ends_by_itself(bug: Planting) -> None:
+    def build(honest: Any) -> Any:
+        begun: list[int] = []
+
+        def housekeeping(core: Core) -> None:
+            if core.state.halted is not None and begun and begun[-1] < core.state.seq:
+                bug.ran()
+                core.state.halted = None
+            elif core.state.halted is not None:
+                begun.append(core.state.seq)
+            honest(core)
+
+        return housekeeping
+
+    bug.instead(reactor, "_housekeeping", build)
+
+
+@plant("HALTED begins without a word", "22", kinds=("rival",))
+def a_halt_is_not_told(bug: Planting) -> None:
+    def halt(core: Core, reason: str, symbol: object = None) -> None:
+        bug.ran()
+        core.state.halted = core.state.halted or reason
+
+    bug.instead(reactor, "halt", lambda honest: halt)
+
+
+@plant("an order does not say which limits were in force", "19")
+def an_order_without_its_limits(bug: Planting) -> None:
+    def build(honest: Any) -> Any:
+        def register(core: Core, draft: Any) -> Any:
+            bug.ran()
+            order = honest(core, draft)
+            order.policy_hash = ""
+            return order
+
+        return register
+
+    bug.instead(decide, "register", build)
