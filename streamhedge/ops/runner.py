@@ -27,8 +27,8 @@ from streamhedge.ops import child, demo
 from streamhedge.ops.alerts import Alerts, channels_of
 from streamhedge.ops.control import served
 from streamhedge.ops.demo import Say, TimedTrade
-from streamhedge.ops.heartbeat import Heartbeat, address_of
 from streamhedge.ops.exits import FAILURE
+from streamhedge.ops.heartbeat import Heartbeat, address_of
 from streamhedge.ops.lines import Lines
 from streamhedge.ops.report import write_report
 from streamhedge.ops.service import ServiceManager
