@@ -30,21 +30,27 @@ class _Reader:
     behind: bool = False
 
 
+def _line(seq: int, recv_ns: int, source: str, payload: bytes) -> bytes:
+    return b"%d %d %s %s\n" % (seq, recv_ns, source.encode(), one_line(payload))
+
+
 class Feed:
     """A journal that hands on what it records."""
 
     def __init__(self, journal: Journal, pump: Callable[[], Pump]) -> None:
         self._journal = journal
         self._pump = pump
-        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT_MOST)
+        self._kept: deque[tuple[int, int, str, bytes]] = deque(maxlen=KEPT_MOST)
         self._readers: list[_Reader] = []
 
     def append(self, recv_ns: int, source: str, payload: bytes) -> None:
         """Record one input; then hand it on."""
         self._journal.append(recv_ns, source, payload)
         seq = self._pump().seq + 1  # the pump numbers an input once it is recorded
-        line = b"%d %d %s %s\n" % (seq, recv_ns, source.encode(), one_line(payload))
-        self._kept.append((seq, line))
+        self._kept.append((seq, recv_ns, source, payload))
+        if not self._readers:
+            return  # a line is written when there is somebody to read it, not before an order
+        line = _line(seq, recv_ns, source, payload)
         for reader in self._readers:
             if len(reader.waiting) >= KEPT_MOST:
                 reader.waiting.clear()
@@ -60,7 +66,7 @@ class Feed:
             after: The last input the reader has; None, or one that is too old, begins with the whole state.
         """
         reader = _Reader(deque(), asyncio.Event())
-        known = [line for seq, line in self._kept if after is not None and seq > after]
+        known = [_line(*kept) for kept in self._kept if after is not None and kept[0] > after]
         whole = after is not None and after <= self._pump().seq and len(known) == self._pump().seq - after
         if whole:
             reader.waiting.extend(known)

@@ -117,7 +117,7 @@ class LoopWatch(AbstractAsyncContextManager["LoopWatch"]):
         if said:
             text = f"the loop stood for {stood_s:.1f} s and turns again"
             with contextlib.suppress(RuntimeError):  # it was closed meanwhile
-                self._loop.call_soon_threadsafe(self._tell, text, Level.CRITICAL)
+                self._loop.call_soon_threadsafe(self._tell, text, Level.WARNING)
 
     def _where(self) -> str:
         """Return where the loop's thread stands, innermost call last."""

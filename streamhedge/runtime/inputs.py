@@ -228,31 +228,13 @@ def _rest(payload: bytes, calls: Calls, now_ns: int) -> list[Event]:
 
 
 def _rest_events(answer: RestAnswer, now_ns: int) -> list[Event]:
-    if answer.label == "order":
-        return [
-            classify_order(
-                client_order_id=ClientOrderId(answer.client_order_id),
-                status=answer.status,
-                headers=answer.headers,
-                body=answer.body,
-                sent=answer.sent,
-                error=answer.error,
-                now_ms=now_ns // NS_PER_MS,
-            )
-        ]
-    if answer.label in ("stop", "cancel_stop"):
-        return [
-            classify_stop(
-                client_order_id=ClientOrderId(answer.client_order_id),
-                cancel=answer.label == "cancel_stop",
-                status=answer.status,
-                headers=answer.headers,
-                body=answer.body,
-                sent=answer.sent,
-                error=answer.error,
-                now_ms=now_ns // NS_PER_MS,
-            )
-        ]
+    if answer.label in ("order", "stop", "cancel_stop"):
+        client_order_id = ClientOrderId(answer.client_order_id)
+        said: dict[str, Any] = {"status": answer.status, "headers": answer.headers, "body": answer.body}
+        said |= {"sent": answer.sent, "error": answer.error, "now_ms": now_ns // NS_PER_MS}
+        if answer.label == "order":
+            return [classify_order(client_order_id=client_order_id, **said)]
+        return [classify_stop(client_order_id=client_order_id, cancel=answer.label == "cancel_stop", **said)]
     if answer.label == "cancel":
         return []
     if answer.status == 200:

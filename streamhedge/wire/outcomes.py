@@ -16,7 +16,7 @@ import orjson
 
 from streamhedge.domain.events import OrderOutcome, OutcomeKind, StopOutcome
 from streamhedge.domain.order import Report
-from streamhedge.domain.values import ZERO, ClientOrderId
+from streamhedge.domain.values import ZERO, ClientOrderId, record
 from streamhedge.errors import (
     ApiError,
     AuthenticationError,
@@ -80,25 +80,17 @@ def classify_order(
         error: What the transport said, empty when it worked.
         now_ms: When it came, milliseconds since the epoch; a ban is told as the time of its end.
     """
-    if status is None:
-        kind = OutcomeKind.IN_DOUBT if sent else OutcomeKind.NOT_SENT
-        return _outcome(client_order_id, kind, status=0, message=error or "no answer")
-    fields = _object(body)
-    said = fields.get("code")
-    code = said if isinstance(said, int) else 0
-    message = text_of(fields.get("msg")) or error
-    if status == 200:
-        return _accepted(client_order_id, fields, message)
-    if _certainly_refused(status, code, message):
-        return _outcome(
-            client_order_id,
-            OutcomeKind.REFUSED,
-            status=status,
-            code=code,
-            message=message,
-            retry_after_ms=retry_after_ms(headers, message, now_ms=now_ms),
-        )
-    return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=status, code=code, message=message)
+    found = _read(status, headers, body, sent=sent, error=error, now_ms=now_ms)
+    if found.kind is None:
+        return _accepted(client_order_id, found.fields, found.message)
+    return _outcome(
+        client_order_id,
+        found.kind,
+        status=found.status,
+        code=found.code,
+        message=found.message,
+        retry_after_ms=found.wait_ms,
+    )
 
 
 def classify_stop(
@@ -113,23 +105,47 @@ def classify_stop(
     now_ms: int,
 ) -> StopOutcome:
     """Return what came back for the placing or the cancel of a stop; the arguments are those of ``classify_order``."""
+    found = _read(status, headers, body, sent=sent, error=error, now_ms=now_ms)
+    kind, resting = found.kind, False
+    if kind is None:
+        said = found.fields.get("algoStatus")
+        resting = said == "NEW"
+        known = cancel or resting or said in STOP_TRIGGERED
+        ours = found.fields.get("clientAlgoId") == client_order_id
+        kind = OutcomeKind.ACCEPTED if known and ours else OutcomeKind.IN_DOUBT
+    return StopOutcome(
+        client_order_id, kind, found.status, found.code, found.message, found.wait_ms, cancel, resting=resting
+    )
+
+
+@record
+class _Read:
+    """What an answer says whatever was asked; ``kind`` None: HTTP 200, and its body decides."""
+
+    kind: OutcomeKind | None
+    status: int
+    code: int
+    message: str
+    wait_ms: int | None
+    fields: dict[str, Any]
+
+
+def _read(
+    status: int | None, headers: Mapping[str, str], body: bytes | None, *, sent: bool, error: str, now_ms: int
+) -> _Read:
     if status is None:
         kind = OutcomeKind.IN_DOUBT if sent else OutcomeKind.NOT_SENT
-        return StopOutcome(client_order_id, kind, 0, 0, error or "no answer", None, cancel)
+        return _Read(kind, 0, 0, error or "no answer", None, {})
     fields = _object(body)
     said = fields.get("code")
-    code = said if isinstance(said, int) else 0
     message = text_of(fields.get("msg")) or error
     if status == 200:
-        resting = fields.get("algoStatus") == "NEW"
-        known = cancel or resting or fields.get("algoStatus") in STOP_TRIGGERED
-        ours = fields.get("clientAlgoId") == client_order_id
-        kind = OutcomeKind.ACCEPTED if known and ours else OutcomeKind.IN_DOUBT
-        return StopOutcome(client_order_id, kind, status, 0, message, None, cancel, resting=resting)
-    refused = _certainly_refused(status, code, message)
-    wait_ms = retry_after_ms(headers, message, now_ms=now_ms) if refused else None
-    kind = OutcomeKind.REFUSED if refused else OutcomeKind.IN_DOUBT
-    return StopOutcome(client_order_id, kind, status, code, message, wait_ms, cancel)
+        return _Read(None, status, 0, message, None, fields)
+    code = said if isinstance(said, int) else 0
+    if _certainly_refused(status, code, message):
+        wait_ms = retry_after_ms(headers, message, now_ms=now_ms)
+        return _Read(OutcomeKind.REFUSED, status, code, message, wait_ms, fields)
+    return _Read(OutcomeKind.IN_DOUBT, status, code, message, None, fields)
 
 
 def _certainly_refused(status: int, code: int, message: str) -> bool:

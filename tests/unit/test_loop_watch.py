@@ -62,7 +62,7 @@ async def test_a_wedged_loop_is_said_with_the_place_where_it_stands_and_told_whe
             while not heard.told:
                 await asyncio.sleep(0.01)
     ((text, level),) = heard.told
-    assert "turns again" in text and level is Level.CRITICAL
+    assert "turns again" in text and level is Level.WARNING
     assert heard.ends == []
 
 
