@@ -260,7 +260,8 @@ class Hands:
 
     def drop_idle(self) -> None:
         """Let every kept connection of before a gap go, with the requests under way on it: they are in doubt."""
-        self._start(self._rest.renew(), self._tasks)
+        if not self._closing:
+            self._start(self._rest.renew(), self._tasks)
 
     def _ask(self, number: str, request: WsApiRequest) -> None:
         api = [self._sockets[name] for name, stream in self._names.items() if stream == WS_API]

@@ -480,3 +480,11 @@ async def test_after_a_gap_no_kept_connection_is_used_and_what_was_under_way_has
         await out.after(CreateListenKey(), inputs=3)
         key, order, again = out.venue.peers
         assert key == order != again, "a connection of before the gap may be dead and say so to nobody"
+
+
+@pytest.mark.fault("C3", "P7")
+async def test_a_gap_noticed_while_it_ends_opens_nothing_anew() -> None:
+    async with outbox() as out:
+        await out.hands.close()
+        out.hands.drop_idle()
+        assert not out.hands._tasks
