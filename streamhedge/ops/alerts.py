@@ -30,7 +30,7 @@ RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 WAITING_MOST = 500
 OPEN_MOST = 500
 QUIET_NS = 600_000 * NS_PER_MS
-"""An incident that nothing ends is over when it has not come again for so long."""
+"""An incident that nothing ends is over when it has not come again for so long; a critical one once somebody saw it."""
 ENDS: dict[str, tuple[str, ...]] = {
     "neutral": ("naked", "max_naked"),
     "unblocked": ("blocked", "gate"),
@@ -42,6 +42,8 @@ ENDS: dict[str, tuple[str, ...]] = {
     "adl_quantile_low": ("adl_quantile",),
 }
 """A note of this code ends the incidents of those codes on its symbol."""
+ENDS_ITSELF = ("ladder", "errors", "clock", "config", "funding_ratio")
+"""A quiet note of such a code says that the loud one is over."""
 Send = Callable[[str, str, Level], bool]
 """Delivers title and body; returns whether it was delivered. Runs in a thread and may take its time."""
 
@@ -157,8 +159,8 @@ class Alerts:
             found += [(code, "") for code in ("book", "silent", "reconnect", "call_failed", "listen_key", "clock")]
         if note.code == "operator" and note.data.get("verb") == "resume":
             found += [("halted", ""), ("halted", symbol), ("blocked", symbol), ("external", symbol)]
-        if note.code == "ladder" and note.level is Level.INFO:
-            found.append(("ladder", symbol))
+        if note.code in ENDS_ITSELF and note.level is Level.INFO:
+            found.append((note.code, symbol))
         return [key for key in dict.fromkeys(found) if key in self.open]
 
     def _resolve(self, key: tuple[str, str], text: str, now_ns: int) -> None:
@@ -188,7 +190,8 @@ class Alerts:
                     f"critical alert #{incident.number} ({_subject(incident)}) was not acknowledged within "
                     f"{self._after_ns // NS_PER_MS // 1_000} s: `streamhedge alerts ack`"
                 )
-            if incident.level is not Level.CRITICAL and now_ns - incident.last_ns >= QUIET_NS:
+            seen = incident.level is not Level.CRITICAL or incident.acknowledged
+            if seen and now_ns - incident.last_ns >= QUIET_NS:
                 self._resolve(key, "it has not come again", now_ns)
 
     def rows(self) -> list[dict[str, Any]]:

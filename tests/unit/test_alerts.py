@@ -153,6 +153,18 @@ def test_what_ends_what(tmp_path: Path) -> None:
     assert left(note("ladder"), note("ladder", Level.INFO)) == ["operator"]
     here.alerts.watch(700 * S)
     assert here.alerts.rows() == [], "a warning that does not come again is over"
+    assert left(note("errors", Level.CRITICAL, None), note("clock", symbol=None)) == ["errors", "clock"]
+    assert left(note("errors", Level.INFO, None), note("clock", Level.INFO, None)) == []
+
+
+def test_a_critical_incident_that_nothing_ends_is_over_once_somebody_saw_it(tmp_path: Path) -> None:
+    here = room(Hook("127.0.0.1:9"), tmp_path)
+    here.alerts.notes([note("insurance", Level.CRITICAL, None), note("banned", Level.CRITICAL)], 1 * S)
+    here.alerts.acknowledge(1)
+    here.alerts.watch(600 * S)
+    assert len(here.alerts.rows()) == 2
+    here.alerts.watch(601 * S)
+    assert [row["code"] for row in here.alerts.rows()] == ["banned"], "nobody saw that one yet"
 
 
 def test_an_address_that_is_none_is_refused_and_never_shown(tmp_path: Path) -> None:
