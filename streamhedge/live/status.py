@@ -204,6 +204,7 @@ def core_status(core: Core, now_ns: int) -> dict[str, Any]:
     return {
         "trading_state": trading_state(core.state).value,
         "trading_reasons": trading_reasons(core),
+        "shadow": core.state.shadow,
         "book_status": core.state.book_status.value,
         "book_reason": core.state.book_reason,
         "gap": gap_status(core),

@@ -186,6 +186,7 @@ async def _with_hedger(
         counts=watch.alerts,
     )
     heartbeat = _heartbeat(plan, hedger, lines.mask, tell, watch.beats)
+    watch.incidents = alerts.rows
 
     def wedged(reason: str) -> None:
         lines.write("wedged", "", f"{reason}; ending", time.time_ns(), level=Level.CRITICAL)
@@ -218,15 +219,13 @@ async def _with_hedger(
 def _heartbeat(
     plan: Plan, hedger: Hedger, mask: Mask, tell: Callable[[str, str, Level], None], counts: dict[str, int]
 ) -> Heartbeat | None:
-    """Return the heartbeat, where one is configured; a shadow run hedges nothing, so it gives no sign of life."""
+    """Return the heartbeat, where one is configured."""
     table = plan.config.settings.heartbeat
     url = address_of(plan.config, plan.env)
     if table is None or url is None:
         return None
     mask.take(url)
-    shadow = ["a shadow run sends no orders"] if plan.shadow else []
-    every_s = table.every / 1_000
-    return Heartbeat(url, every_s, lambda: [*shadow, *doubts(hedger)], tell, counts)
+    return Heartbeat(url, table.every / 1_000, lambda: doubts(hedger), tell, counts)
 
 
 def _end_wedged(hedger: Hedger, lines: Lines) -> None:

@@ -65,7 +65,7 @@ def _head(status: Fields) -> Panel:
     text.append(
         f"venue {status['venue']}   pid {status['pid']}   version {status['version']}   up {age(int(status['uptime_s'] * 1_000))}"
     )
-    if status.get("shadow"):
+    if status["shadow"]:
         text.append("\nSHADOW: orders are withheld", style="yellow")
     for reason in status["trading_reasons"]:
         text.append(f"\nbecause {inert(str(reason))}", style="yellow")

@@ -14,6 +14,8 @@ def doubts(hedger: Hedger | None) -> list[str]:
     reasons = [f"{state}: {reason}" for reason in status["trading_reasons"]]
     if state != "ACTIVE" and not reasons:
         reasons.append(state)
+    if status["shadow"]:
+        reasons.append("a shadow run: orders are withheld")
     if status["book_status"] != "LIVE":
         reasons.append(f"book {status['book_status']}: {status['book_reason']}")
     reasons += [f"{row['symbol']} blocked: {row['reason']}" for row in status["blocked"]]

@@ -602,7 +602,7 @@ def _signed(value: Decimal) -> str:
 
 
 def _on_verb(core: Core, event: OperatorVerb) -> None:
-    who = f"uid {event.uid}: {event.reason}"
+    who = f"uid {event.uid}: {event.reason}" if event.uid >= 0 else event.reason  # the page says that it is the page
     memories = [m for m in core.state.memory.values() if event.symbol in (None, m.symbol)]
     if event.kind is VerbKind.HALT:
         if event.symbol is None:

@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -262,15 +263,32 @@ async def test_halt_and_resume_with_the_token_only(stage: Stage, tmp_path: Path)
         await page.click("text=Halt")
         await seen.shows("#act-said", "halt: done, trading is HALTED")
         await seen.shows("#states", "HALTED")
+        await seen.shows("#states", re.compile(r"LIVE\s+page: drill$"))
+        await seen.shows(
+            "#trading", re.compile(r"^HALTED: .*the ladder is off\. BTCUSDT -1\S+ stays open, \d\S* % from")
+        )
+        await seen.shows("#alerts", re.compile(r"critical halted BTCUSDT: HALTED .*nobody has seen it"))
+        assert (await stage.account.command("alerts", "ack")).code == 0
+        await seen.shows("#alerts", re.compile(r"critical halted BTCUSDT: HALTED .*seen\)"))
         assert await page.title() == "HALTED · streamhedge"
         assert await page.evaluate(CHECKS) == []
         await seen.picture(tmp_path, "halted")
         await page.fill("#reason", "drill over")
-        await page.click("text=Resume")
+        await page.click("button:text-is('Resume')")
         await seen.shows("#states", "ACTIVE")
+        await playwright.expect(page.locator("#trading")).to_be_hidden(timeout=WAIT_MS)
         seen.quiet()
     listed = await stage.account.command("journal", "--format", "json")
     assert "page: drill" in listed.out
+
+
+async def test_charts_and_journal_show_one_time_wherever_it_is_read(stage: Stage) -> None:
+    async with stage.opened(timezone_id="Asia/Tokyo") as seen:
+        await seen.live()
+        last = "document.querySelector('#chart-naked .plot').data[0].x.at(-1)"
+        shown = datetime.fromisoformat(await seen.page.evaluate(last)).replace(tzinfo=UTC)
+        assert abs((datetime.now(UTC) - shown).total_seconds()) < 3_600
+        seen.quiet()
 
 
 @pytest.mark.fault("C4")

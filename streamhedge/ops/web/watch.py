@@ -6,6 +6,7 @@ Filled on the loop by whoever runs the hedger; nothing here awaits, and a reader
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,8 @@ class Watch:
         self.codes: dict[tuple[str, str], int] = {}
         self.alerts: dict[tuple[str, str], int] = {}
         self.beats: dict[str, int] = {}
+        self.incidents: Callable[[], list[dict[str, Any]]] = list
+        """The alerts that are open, loudest first."""
         self.neutral = Histogram()
         self.sent = Histogram()
         self._counted = 0
@@ -144,6 +147,7 @@ class Watch:
         return {
             **hedger.status(),
             "seq": hedger.core.state.seq,
+            "alerts": self.incidents(),
             "ladder": {name: str(getattr(ladder, name)) for name in ("warn", "reduce", "close", "reopen")},
             "max_naked": str(limits.max_naked),
             "event_to_sent_ms": {"p50": _share(waits, 50), "p99": _share(waits, 99), "orders": len(waits)},

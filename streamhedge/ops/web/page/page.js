@@ -69,6 +69,37 @@ function showStates(status) {
   document.body.dataset.trading = status.trading_state;
 }
 
+// What somebody who is woken has to know first: what the state means for the money, and what ends it.
+function showTrading(status) {
+  const open = status.hedges.filter((hedge) => Number(hedge.position) !== 0)
+    .map((hedge) => `${hedge.symbol} ${hedge.position} stays open, ${percent(hedge.liquidation_distance)} from liquidation`);
+  const means = {
+    HALTED: ["HALTED: no order goes out but a flatten's, and the ladder is off", ...open, "find the cause, then resume with a reason"],
+    REDUCING: ["REDUCING: what is bought now is not hedged; reductions and the ladder go on", "it ends with its reason, one that a person set by a resume"],
+  }[status.trading_state] ?? [];
+  const shadow = status.shadow ? ["SHADOW: orders are shown and withheld, nothing is hedged"] : [];
+  const text = [...shadow, ...means].join(". ");
+  const bar = at("trading");
+  bar.hidden = text === "";
+  if (bar.textContent !== text) bar.textContent = text;
+}
+
+function showAlerts(rows) {
+  at("alerts-empty").hidden = rows.length > 0;
+  at("alerts").querySelector("ul").replaceChildren(
+    ...rows.map((row) => {
+      const item = make("li", `#${row.number} `);
+      item.append(
+        make("span", `${row.level} ${row.code} ${row.symbol}`.trim(), TONE[row.level]),
+        document.createTextNode(
+          `: ${row.text} (since ${clock(row.first_ms).slice(0, 8)}Z, ${row.times}×, ${row.acknowledged ? "seen" : "nobody has seen it"})`,
+        ),
+      );
+      return item;
+    }),
+  );
+}
+
 function showBlocked(rows) {
   at("blocked").hidden = rows.length === 0;
   at("blocked").querySelector("ul").replaceChildren(
@@ -235,12 +266,13 @@ function draw(status) {
   at("charts-empty").hidden = plotly !== null && samples.length > 0;
   if (!plotly || samples.length === 0) return;
   const colours = theme();
-  const times = samples.map((row) => new Date(row[0]));
+  // As text: the library would show a moment in the reader's own zone, and everything else here is UTC.
+  const times = samples.map((row) => new Date(row[0]).toISOString().slice(0, 23));
   const column = (index, sign = 1) => samples.map((row) => (row[index] === null ? null : row[index] * sign));
-  const trace = (name, y, color) => ({ type: "scatter", mode: "lines", name, x: times, y, line: { color, width: 1.5, shape: "hv" } });
+  const trace = (name, y, color, dash = "solid") => ({ type: "scatter", mode: "lines", name, x: times, y, line: { color, width: 1.5, shape: "hv", dash } });
   const ladder = ["warn", "reduce", "close"].map((name) => Number(status.ladder[name]) * 100);
   const plots = {
-    "chart-float": [[trace("float", column(1), colours.accent), trace("short", column(2, -1), colours.warn)], []],
+    "chart-float": [[trace("float", column(1), colours.accent), trace("short", column(2, -1), colours.warn, "dot")], []],
     "chart-naked": [[trace("naked", column(3), colours.bad)], [[Number(status.max_naked), colours.bad]]],
     "chart-distance": [
       [trace("distance", column(4, 100), colours.good)],
@@ -281,10 +313,12 @@ function take(frame) {
   if (status === null) return;
   link("live", "");
   showStates(status);
+  showTrading(status);
   showBlocked(status.blocked);
   // Figures that somebody is marking to copy stay until they are done.
   const marked = getSelection();
   if (marked.isCollapsed || !at("main").contains(marked.anchorNode)) {
+    showAlerts(status.alerts);
     showHedges(status);
     showStreams(status);
   }
