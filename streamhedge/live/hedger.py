@@ -238,7 +238,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             Exception: what ended the machine, where something did.
         """
         if error is None:
-            await self.wind_down("the block that ran it ends")
+            await self.wind_down("the run is over")
         self._ids = self.ledger.client_order_ids()
         await self._stack.__aexit__(kind, error, trace)
 

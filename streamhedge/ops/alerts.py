@@ -42,7 +42,7 @@ ENDS: dict[str, tuple[str, ...]] = {
     "adl_quantile_low": ("adl_quantile",),
 }
 """A note of this code ends the incidents of those codes on its symbol."""
-ENDS_ITSELF = ("ladder", "errors", "clock", "config", "funding_ratio")
+ENDS_ITSELF = ("ladder", "errors", "clock", "config", "funding_ratio", "leverage")
 """A quiet note of such a code says that the loud one is over."""
 Send = Callable[[str, str, Level], bool]
 """Delivers title and body; returns whether it was delivered. Runs in a thread and may take its time."""

@@ -69,6 +69,10 @@ def _head(status: Fields) -> Panel:
         text.append("\nSHADOW: orders are withheld", style="yellow")
     for reason in status["trading_reasons"]:
         text.append(f"\nbecause {inert(str(reason))}", style="yellow")
+    if status["trading_state"] == "HALTED":
+        text.append(
+            "\nno order goes out but a flatten's, and the ladder is off; resume once the cause is understood", "red"
+        )
     return Panel(text, title="streamhedge", title_align="left", box=box.ROUNDED)
 
 

@@ -56,8 +56,8 @@ class Top(App[None]):
         """Lay the screen out."""
         yield Static("asking…", id="link")
         with VerticalScroll(can_focus=True):
-            yield Static(id="screen")
             yield Static(id="alerts")
+            yield Static(id="screen")
         yield Footer()
 
     def on_mount(self) -> None:

@@ -372,7 +372,10 @@ def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
     if event.symbol is not None and event.leverage is not None:
         core.state.book.leverage[event.symbol] = event.leverage
         if event.symbol in core.state.memory:
-            core.note("leverage", Level.WARNING, event.symbol, f"leverage is {event.leverage} now")
+            hedge = core.hedge_of(event.symbol)
+            # We set it ourselves at each start: nobody is woken for what the configuration says.
+            level = Level.INFO if hedge is not None and hedge.leverage == event.leverage else Level.WARNING
+            core.note("leverage", level, event.symbol, f"leverage is {event.leverage} now")
         _judge_leverage(core, event.symbol)
     if event.multi_assets is not None:
         core.state.book.multi_assets = event.multi_assets

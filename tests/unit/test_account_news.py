@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from streamhedge.domain.commands import RequestSetup, RequestSnapshot
+from streamhedge.domain.commands import Level, RequestSetup, RequestSnapshot
 from streamhedge.domain.events import (
     AccountConfigUpdate,
     BalanceRow,
@@ -70,6 +70,15 @@ def test_multi_assets_mode_halts_at_set_up_and_when_it_is_switched_on() -> None:
     desk.take(config(multi=True))
     assert "multi-assets mode was switched on" in (desk.state.halted or "") and desk.state.book.multi_assets
     assert desk.float("+1") == []
+
+
+def test_leverage_as_configured_wakes_nobody_and_any_other_does() -> None:
+    desk = Desk()
+    wanted = desk.machine.core.policy.hedges[0].leverage
+    for leverage in (wanted, wanted + 1, wanted):
+        desk.take(config(make.BTCUSDT, leverage=leverage))
+    levels = [note.level for note in desk.notes if note.code == "leverage"]
+    assert levels == [Level.INFO, Level.WARNING, Level.INFO]
 
 
 def test_a_second_reason_to_halt_does_not_hide_the_first() -> None:

@@ -59,6 +59,14 @@ async def test_it_shows_the_status_and_its_alerts_and_says_when_nobody_answers()
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert "#7 critical naked BTCUSDT ×2: much" in words(app, "alerts")
+        assert app.query_one("#alerts").region.y < app.query_one("#screen").region.y, (
+            "what is wrong is seen without scrolling"
+        )
+        far.answer = status(trading_state="HALTED", trading_reasons=["drill"], shadow=True)
+        await pilot.press("r")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert "the ladder is off; resume once" in words(app, "screen") and "SHADOW" in words(app, "screen")
         far.answer = None
         await pilot.press("r")
         await app.workers.wait_for_complete()

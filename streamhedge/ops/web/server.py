@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -87,13 +87,19 @@ class Page:
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         """Stream frames as server-sent events: status each time something came in, notes and orders when they change."""
+        return await self._read_on(request, "text/event-stream", self._stream)
+
+    async def _read_on(
+        self, request: web.Request, kind: str, work: Callable[[web.StreamResponse], Awaitable[None]]
+    ) -> web.StreamResponse:
+        """Answer for as long as somebody reads; one that does not is let go."""
         if self._clients >= CLIENTS_MOST:
             raise web.HTTPServiceUnavailable(reason=f"{CLIENTS_MOST} readers are here already")
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": kind})
         self._clients += 1
         try:
             await response.prepare(request)
-            await self._stream(response)
+            await work(response)
         except (ConnectionError, TimeoutError):
             return response
         finally:
@@ -123,21 +129,15 @@ class Page:
         hedger, after = self._watch.hedger, request.query.get("after")
         if hedger is None or not (after is None or (after.isascii() and after.isdigit() and len(after) < 19)):
             raise web.HTTPNotFound
-        if self._clients >= CLIENTS_MOST:
-            raise web.HTTPServiceUnavailable(reason=f"{CLIENTS_MOST} readers are here already")
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/x-ndjson"})
-        self._clients += 1
-        try:
-            await response.prepare(request)
-            async with contextlib.aclosing(hedger.feed.follow(None if after is None else int(after))) as lines:
+        inputs = hedger.feed.follow(None if after is None else int(after))
+
+        async def hand_on(response: web.StreamResponse) -> None:
+            async with contextlib.aclosing(inputs) as lines:
                 async for line in lines:
                     async with asyncio.timeout(DRAIN_S):
                         await response.write(line)
-        except (ConnectionError, TimeoutError):
-            return response
-        finally:
-            self._clients -= 1
-        return response
+
+        return await self._read_on(request, "application/x-ndjson", hand_on)
 
     async def _status(self, request: web.Request) -> web.Response:
         return _json(self._watch.frame(_now_ns(self._watch)))

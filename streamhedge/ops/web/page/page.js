@@ -74,8 +74,8 @@ function showTrading(status) {
   const open = status.hedges.filter((hedge) => Number(hedge.position) !== 0)
     .map((hedge) => `${hedge.symbol} ${hedge.position} stays open, ${percent(hedge.liquidation_distance)} from liquidation`);
   const means = {
-    HALTED: ["HALTED: no order goes out but a flatten's, and the ladder is off", ...open, "find the cause, then resume with a reason"],
-    REDUCING: ["REDUCING: what is bought now is not hedged; reductions and the ladder go on", "it ends with its reason, one that a person set by a resume"],
+    HALTED: ["HALTED: no order goes out but a flatten's, and the ladder is off", ...open, "Find the cause, then resume with a reason."],
+    REDUCING: ["REDUCING: what is bought now is not hedged; reductions and the ladder go on", "It ends with its reason, one that a person set by a resume."],
   }[status.trading_state] ?? [];
   const shadow = status.shadow ? ["SHADOW: orders are shown and withheld, nothing is hedged"] : [];
   const text = [...shadow, ...means].join(". ");
