@@ -30,6 +30,7 @@ from streamhedge.live.hedger import Hedger
 from streamhedge.ops.control import served as socket_served
 from streamhedge.ops.control import socket_path
 from streamhedge.ops.lines import Lines
+from streamhedge.ops.metrics import figures, rendered
 from streamhedge.ops.web.server import served as page_served
 from streamhedge.ops.web.watch import Watch
 from streamhedge.ops.words import Words
@@ -158,6 +159,28 @@ def spent(tell: Callable[[dict[str, float]], None], host: str, folder: Path, sec
     tell(uvloop.run(run()))
 
 
+def scraped(tell: Callable[[dict[str, float]], None], host: str, folder: Path, count: int) -> None:
+    """Tell the CPU of a scrape: what the loop copies, and the text that a thread makes of it beside the loop."""
+
+    async def run() -> dict[str, float]:
+        keys = {"api_key": Secret(KEY), "api_secret": Secret(SECRET)}
+        hedger = Watched(load_config([], SETS, {}), endpoints=endpoints_at(host), **keys, state_dir=folder)
+        copied, written = [], []
+        async with hedger:
+            await hedger.book.live(30)
+            for _ in range(count):
+                began = time.thread_time_ns()
+                found = figures(hedger.watch)
+                copied.append((time.thread_time_ns() - began) / 1e3)
+                began = time.thread_time_ns()
+                rendered(found)
+                written.append((time.thread_time_ns() - began) / 1e3)
+                await asyncio.sleep(0.01)
+        return {"loop_us": share(copied, 50), "loop_p99_us": share(copied, 99), "text_us": share(written, 50)}
+
+    tell(uvloop.run(run()))
+
+
 def measure(orders: int, rounds: int, seconds: dict[int, float], fresh: Callable[[], Path]) -> dict[str, Any]:
     """Return latencies with all on and all off, their ratios, and the hedger's CPU with and without readers.
 
@@ -178,7 +201,10 @@ def measure(orders: int, rounds: int, seconds: dict[int, float], fresh: Callable
     for marks, length in seconds.items():
         with standing(serve_venue, marks) as host:
             spends.append({"marks": marks, **apart(spent, host, fresh(), length)})
+    with standing(serve_venue, 1) as host:
+        scrape_us = apart(scraped, host, fresh(), orders * 5)
     return {
+        "scrape": scrape_us,
         "latency": [
             {
                 "percent": percent,
@@ -203,6 +229,10 @@ def shown(console: Console, found: dict[str, Any]) -> None:
     for row in found["latency"]:
         table.add_row(f"p{row['percent']}", f"{row['off_us']:,.0f}", f"{row['on_us']:,.0f}", f"{row['ratio']:.2f}")
     console.print(table)
+    us = found["scrape"]
+    console.print(
+        f"a scrape: {us['loop_us']:.0f} µs of the loop (p99 {us['loop_p99_us']:.0f}), {us['text_us']:.0f} µs of a thread\n"
+    )
     table = Table(box=box.MARKDOWN)
     many = f"with {found['readers']} books attached"
     for name in ("marks a second", "inputs a second", "CPU of the hedger", many, "more", "times"):

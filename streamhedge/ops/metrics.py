@@ -79,11 +79,16 @@ async def exposition(watch: Watch) -> tuple[bytes, str]:
         ConfigError: the library is not installed.
     """
     try:
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        from prometheus_client import CONTENT_TYPE_LATEST
     except ModuleNotFoundError as error:
         raise ConfigError("metrics need a library: pip install 'streamhedge[metrics]'") from error
 
-    copied = figures(watch)
+    return await asyncio.to_thread(rendered, figures(watch)), CONTENT_TYPE_LATEST
+
+
+def rendered(copied: Figures) -> bytes:
+    """Return the text of one scrape; safe beside the loop, for it reads what was copied."""
+    from prometheus_client import CollectorRegistry, generate_latest
 
     class Collector:
         """One scrape's figures, as the library wants them."""
@@ -93,7 +98,7 @@ async def exposition(watch: Watch) -> tuple[bytes, str]:
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
-    return await asyncio.to_thread(generate_latest, registry), CONTENT_TYPE_LATEST
+    return generate_latest(registry)
 
 
 def metrics(copied: Figures) -> list[Metric]:

@@ -44,6 +44,7 @@ def test_every_figure_stands_beside_its_bare_loop(tmp_path: Path) -> None:
     assert all(line["frame_us"] > 0 and line["digest_ms"] > 0 for line in found["remembered"])
     assert [row["percent"] for row in found["watching"]["latency"]] == [50, 90, 99]
     assert all(row["ratio"] > 0 for row in (*found["watching"]["latency"], *found["watching"]["cpu"]))
+    assert all(figure > 0 for figure in found["watching"]["scrape"].values())
     assert "Unhandled" not in ended.stderr, "a reader that is killed is let go without a word"
     assert found["date"] and found["command"] == "scripts/bench --quick --json" and found["machine"]
     assert not list(tmp_path.glob("streamhedge-bench-*")), "it leaves nothing behind"
