@@ -76,17 +76,22 @@ def _head(status: Fields) -> Panel:
     return Panel(text, title="streamhedge", title_align="left", box=box.ROUNDED)
 
 
+def cure(remedy: Fields) -> str:
+    """Return what would let the margin carry the whole hedge."""
+    return (
+        f"post {rounded(remedy['top_up'], 2)} USDT, or sell {rounded(remedy['sell_quantity'], 4)} of the float, or sell "
+        f"{rounded(remedy['sell_and_post_quantity'], 4)} and post the proceeds"
+    )
+
+
 def _blocked(rows: Sequence[Fields]) -> Panel:
     text = Text()
     for number, row in enumerate(rows):
         text.append("\n" if number else "")
         text.append(f"{row['symbol']} ", style="bold")
         text.append(inert(str(row["reason"])))
-        remedy = row["remedy"]
-        if remedy:
-            text.append(f"\n  remedy: post {rounded(remedy['top_up'], 2)} USDT")
-            text.append(f", or sell {rounded(remedy['sell_quantity'], 4)} of the float")
-            text.append(f", or sell {rounded(remedy['sell_and_post_quantity'], 4)} and post the proceeds")
+        if row["remedy"]:
+            text.append(f"\n  remedy: {cure(row['remedy'])}")
     return Panel(text, title="blocked", title_align="left", border_style="yellow", box=box.ROUNDED)
 
 

@@ -16,7 +16,7 @@ from streamhedge.domain.values import Symbol
 from streamhedge.errors import CommandError, ConfigError
 from streamhedge.ops.cli import cli
 from streamhedge.ops.cli.options import check_number, common_of, shared
-from streamhedge.ops.cli.run import read_trades
+from streamhedge.ops.cli.run import read_trades, summary_text
 from streamhedge.ops.tables import between, csv_text, moment_ms, rendered
 from streamhedge.ops.words import TOKEN_S, FlattenToken, trade_request
 
@@ -200,3 +200,29 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
         read_trades(file)
     with pytest.raises(ConfigError, match="No such file"):
         read_trades(tmp_path / "none.csv")
+
+
+def test_the_end_of_a_run_says_what_would_cure_a_block_in_words() -> None:
+    remedy = {"top_up": "145250.2234", "sell_quantity": "7.3180", "sell_and_post_quantity": "1.50"}
+    row = {"symbol": "BTCUSDT", "cause": "margin", "reason": "margin carries no more"}
+    said = {
+        **{
+            "pass": True,
+            "stopped": False,
+            "reason": "",
+            "event_to_sent_ms": {"p50": 1, "p99": 2},
+            "recording": ["r.rec"],
+        },
+        **{"naked_usd_seconds": {}, "in_band": True},
+        "blocked": [{**row, "remedy": remedy}, {**row, "symbol": "ETHUSDT", "remedy": None}],
+    }
+    names = [
+        *("float_btc", "position_btc", "naked_usd", "max_naked_usd", "orders_sent", "doubted", "refused", "in_doubt"),
+        *("duplicate_client_ids", "min_liquidation_distance", "liquidated", "funding_usd", "fees_usd", "reconnects"),
+        *("venue_closes", "digest"),
+    ]
+    lines = summary_text({**dict.fromkeys(names, "0"), **said}).splitlines()
+    assert (
+        "remedy: post 145 250.22 USDT, or sell 7.3180 of the float, or sell 1.5000 and post the proceeds" in lines[-3]
+    )
+    assert lines[-2].endswith("ETHUSDT margin carries no more") and lines[-1] == "PASS"

@@ -79,8 +79,8 @@ async def test_a_beat_that_is_refused_is_told_once_and_comes_when_it_is_due_agai
     hook.refusing = 3
     async with here.heart.beating():
         await until(lambda: here.heart.state()["state"] == "failing")
-        await until(lambda: hook.beats >= 2)
-    assert here.heart.counts["failed"] == 3 and here.heart.counts["sent"] >= 2
+        await until(lambda: here.heart.counts.get("sent", 0) >= 2)
+    assert here.heart.counts["failed"] == 3
     assert [level for _, level in here.told] == [Level.WARNING, Level.INFO]
     assert not any("7c9e6679" in text for text, _ in here.told)
 

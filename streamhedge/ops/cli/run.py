@@ -15,6 +15,7 @@ import uvloop
 from streamhedge.errors import ConfigError
 from streamhedge.ops.cli.options import common_of, example, out, shared
 from streamhedge.ops.exits import FAILURE, OK
+from streamhedge.ops.screen import cure
 from streamhedge.settings.units import milliseconds
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def summary_text(summary: dict[str, Any]) -> str:
     if summary.get("report"):
         rows.append(("report", str(summary["report"])))
     for row in summary["blocked"]:
-        rows.append(("blocked", f"{row['symbol']} {row['reason']}; remedy: {row['remedy']}"))
+        remedy = f"; remedy: {cure(row['remedy'])}" if row["remedy"] else ""
+        rows.append(("blocked", f"{row['symbol']} {row['reason']}{remedy}"))
     text = "\n".join(f"{name:<14} {value}" for name, value in rows)
     return f"{text}\n{_verdict(summary)}"
 
