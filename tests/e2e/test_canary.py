@@ -10,8 +10,6 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -21,13 +19,14 @@ from aiohttp import web
 
 from tests.e2e.proxy import Relay, relay
 from tests.support.processes import Account, Program, Venue, exchange, room, until
+from tests.support.webhook import OWN, webhook
 
 pytestmark = pytest.mark.slow
 KEY = "canaryKEY0a1b2c3d4e5f60718293a4b5c6d7e8f9canaryKEY00000000000000"
 SECRET = "canarySECRETf9e8d7c6b5a493827160f5e4d3c2b1a0canarySECRET00000000"
 WRONG = "canaryWRONG00112233445566778899aabbccddeeffcanaryWRONG0000000000"
 TOKEN = "canary-token-of-the-page-4711"
-SHOWN_LEAST = {"KEY": 1, "SECRET": 1, "token": 1, "signature": 20, "listen key": 2}
+SHOWN_LEAST = {"KEY": 1, "SECRET": 1, "token": 1, "switch": 1, "signature": 20, "listen key": 2}
 CRASHES = """
 import os
 from streamhedge.venue import http
@@ -54,26 +53,6 @@ class Echoing(Relay):
             said = f"rejected {request.raw_path} of {key} signed with {SECRET}"
             return web.json_response({"code": -2010, "msg": said}, status=400)
         return await super()._call(request, body)
-
-
-@asynccontextmanager
-async def webhook() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Serve a channel; yield its address and what it was sent."""
-    bodies: list[bytes] = []
-
-    async def take(request: web.Request) -> web.Response:
-        bodies.append(await request.read())
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/{any:.*}", take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"json://127.0.0.1:{runner.addresses[0][1]}/", bodies
-    finally:
-        await runner.cleanup()
 
 
 async def read_page(program: Program) -> list[bytes]:
@@ -154,7 +133,7 @@ def secrets_of(wire: Relay) -> dict[str, set[str]]:
     """Return what nothing may show, by kind; what was really on the wire."""
     heard = "\n".join(wire.heard)
     return {
-        **{"KEY": {KEY}, "SECRET": {SECRET, WRONG}, "token": {TOKEN}},
+        **{"KEY": {KEY}, "SECRET": {SECRET, WRONG}, "token": {TOKEN}, "switch": {OWN}},
         "signature": set(re.findall(r'signature(?:=|": ?")([0-9a-f]{64})', heard)),
         "listen key": set(re.findall(r'"listenKey": ?"(\w+)"', heard)) | set(re.findall(r"listenKey=(\w+)", heard)),
     }
@@ -177,21 +156,23 @@ def written(folder: Path, but: Path) -> dict[str, bytes]:
 async def test_no_secret_is_written_anywhere() -> None:
     with room() as folder:
         words = ("--tape", "calm", "--api-key", KEY, "--api-secret", SECRET)
-        async with exchange(folder, *words) as venue, relay(venue, Echoing) as wire, webhook() as (url, alerts):
+        async with exchange(folder, *words) as venue, relay(venue, Echoing) as wire, webhook() as hook:
             assert isinstance(wire, Echoing)
             more = (
                 '[web]\nlisten = "127.0.0.1:0"\ntoken = { env = "TOKEN" }\n[record]\ndir = "RECORDINGS"\nrotate = "3s"\n'
                 '[[alert]]\nurl = { env = "HOOK" }\nmin = "info"\n'
+                '[heartbeat]\nurl = { env = "SWITCH" }\nevery = "1s"\n'
             ).replace("RECORDINGS", str(folder / "recordings"))
-            env = {"TOKEN": TOKEN, "HOOK": url}
+            env = {"TOKEN": TOKEN, "HOOK": hook.url, "SWITCH": hook.switch}
             account = Account(folder, venue, endpoints=wire.endpoints, more=more, env=env)
             account.state = folder
             outside: list[bytes] = []
             await day(account, wire, venue, outside)
             places = written(folder, venue.program._out)
             places |= {f"page {n}": raw for n, raw in enumerate(outside)}
-            places |= {f"alert {n}": raw for n, raw in enumerate(alerts)}
+            places |= {f"alert {n}": raw for n, raw in enumerate(hook.raw)}
             kinds = secrets_of(wire)
+    assert hook.beats > 0, "the switch's address was used"
     assert {kind: len(values) for kind, values in kinds.items() if len(values) < SHOWN_LEAST[kind]} == {}
     for wanted in (".rec", " unpacked", "ledger.sqlite", ".html", ".csv", ".err", ".out", "page ", "alert "):
         assert any(wanted in place for place in places), f"nothing was looked at like {wanted}"

@@ -9,6 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
+OWN = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+"""What only the owner of a switch knows."""
+
 
 @dataclass(slots=True)
 class Hook:
@@ -19,6 +22,8 @@ class Hook:
     asked: int = 0
     beats: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    """The same as the bytes they came in."""
 
     @property
     def url(self) -> str:
@@ -27,8 +32,8 @@ class Hook:
 
     @property
     def switch(self) -> str:
-        """The address of a dead man's switch, with what only its owner knows."""
-        return f"http://{self.host}/ping/7c9e6679-7425-40de-944b-e07fc1f90ae7"
+        """The address of a dead man's switch."""
+        return f"http://{self.host}/ping/{OWN}"
 
     def heard(self, text: str) -> bool:
         """Tell whether an alert brought this text."""
@@ -43,6 +48,7 @@ class Hook:
         if request.method == "GET":
             self.beats += 1
         else:
+            self.raw.append(await request.read())
             self.bodies.append(await request.json())
         return web.Response()
 
