@@ -9,6 +9,7 @@ figure of the venue's that no event explains is booked to ``unclassified``, its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import field
 from decimal import Decimal
 
@@ -59,7 +60,8 @@ class Attribution:
     """The running identity of one margin asset; ``days`` holds the lines of each UTC day (days since the epoch).
 
     ``closed`` sums the days that are written and over. ``differs_ns`` is since when the book may see other figures than
-    the events lead to; 0 while they agree.
+    the events lead to, 0 while they agree; ``touched`` names the contracts where it may, in the order of the news, and
+    ``compared`` says that nothing was heard since the two were last held against each other.
     """
 
     began: bool = False
@@ -73,6 +75,8 @@ class Attribution:
     events: int = 0
     differs_ns: int = 0
     written_ns: int = 0
+    touched: list[Symbol] = field(default_factory=list)
+    compared: bool = False
 
     # ------------------------------------------------------------ reading
 
@@ -82,8 +86,7 @@ class Attribution:
         for held in self.floats.values():
             found += held.quantity * held.index_price
         for leg in self.legs.values():
-            if leg.quantity != 0 and leg.mark_price is not None:
-                found += leg.quantity * (leg.mark_price - leg.entry_price)
+            found += _unrealised(leg)
         return found
 
     def lines(self) -> dict[str, Decimal]:
@@ -192,23 +195,27 @@ class Attribution:
 
     # ------------------------------------------------------------ the venue's own figures
 
+    def touch(self, symbols: Iterable[Symbol]) -> None:
+        """Note that the book may now see these contracts, or the wallet, otherwise than the events lead to."""
+        self.touched = list(dict.fromkeys([*self.touched, *symbols]))
+        self.compared = False
+
     def agrees(self, *, wallet: Decimal, legs: dict[Symbol, tuple[Decimal, Decimal]]) -> bool:
         """Return whether the book has the sizes the events lead to, and money but for the venue's rounding.
 
         Args:
             wallet: The book's wallet balance, quote units.
-            legs: The book's (signed size, entry price) of every contract with a position.
+            legs: The book's (signed size, entry price) of each touched contract; (0, 0) where it has no position.
         """
         size = sum((abs(quantity) for quantity, _ in legs.values()), ZERO)
         room = ROUNDING * (1 + self.events) * max(Decimal(1), size)
-        if any(leg.quantity != legs.get(symbol, (ZERO, ZERO))[0] for symbol, leg in self.legs.items()):
-            return False
-        if any(symbol not in self.legs and quantity != 0 for symbol, (quantity, _) in legs.items()):
-            return False
         moved = wallet - self.wallet
         for symbol, (quantity, entry) in legs.items():
-            if quantity != 0:
-                moved += quantity * (self.legs[symbol].entry_price - entry)
+            leg = self.legs.get(symbol)
+            if quantity != (leg.quantity if leg is not None else ZERO):
+                return False
+            if leg is not None:
+                moved += quantity * (leg.entry_price - entry)
         return abs(moved) <= room
 
     def adopt(self, *, day: int, line: str, wallet: Decimal, legs: dict[Symbol, tuple[Decimal, Decimal]]) -> Decimal:
@@ -219,14 +226,18 @@ class Attribution:
             line: RESIDUAL when the two agree but for rounding, UNCLASSIFIED when events are missing.
             wallet, legs: As for ``agrees``.
         """
-        before = self.value()
+        changed = wallet - self.wallet
         self.wallet = wallet
-        for symbol in [*self.legs, *[name for name in legs if name not in self.legs]]:
+        for symbol, (quantity, entry) in legs.items():
+            if quantity == 0 and symbol not in self.legs:
+                continue
             leg = self.legs.setdefault(symbol, AttributedLeg())
-            leg.quantity, leg.entry_price = legs.get(symbol, (ZERO, ZERO))
-        changed = self.value() - before
+            changed -= _unrealised(leg)
+            leg.quantity, leg.entry_price = quantity, entry
+            changed += _unrealised(leg)
         self._book(day, line, changed)
         self.events = 0
+        self.touched = []
         return changed
 
     def close(self, day: int) -> None:
@@ -238,6 +249,13 @@ class Attribution:
         if amount != 0:
             lines = self.days.setdefault(day, {})
             lines[name] = lines.get(name, ZERO) + amount
+
+
+def _unrealised(leg: AttributedLeg) -> Decimal:
+    """Return what a leg is worth above its entry, quote units; 0 before its first frame."""
+    if leg.quantity == 0 or leg.mark_price is None:
+        return ZERO
+    return leg.quantity * (leg.mark_price - leg.entry_price)
 
 
 def _trade(leg: AttributedLeg, quantity: Decimal, price: Decimal) -> Decimal:

@@ -21,6 +21,7 @@ from streamhedge.domain.events import (
     MarkPriceUpdate,
     Owner,
     PositionSide,
+    SetupDone,
     Snapshot,
 )
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Asset, Symbol
@@ -74,6 +75,7 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
     else:
         who = "foreign" if event.owner in (Owner.OURS, Owner.FOREIGN) else "venue"
     state.attribution.differs_ns = core.now_ns
+    state.attribution.touch([event.symbol])
     state.attribution.fill(
         day=event.transaction_time_ms // DAY_MS,
         symbol=event.symbol,
@@ -88,6 +90,7 @@ def _on_report(core: Core, event: ExecutionReport) -> None:
 def _on_account(core: Core, event: AccountUpdate) -> None:
     state = core.state
     state.attribution.differs_ns = core.now_ns
+    state.attribution.touch(row.symbol for row in event.positions)
     for row in event.balances:
         if row.asset != core.policy.margin_asset or row.change == 0:
             continue
@@ -98,8 +101,14 @@ def _on_account(core: Core, event: AccountUpdate) -> None:
         )
 
 
-def _on_snapshot(core: Core, event: Snapshot) -> None:
-    core.state.attribution.differs_ns = core.state.attribution.differs_ns or core.now_ns
+def _on_all(core: Core, event: Snapshot | SetupDone) -> None:
+    """Doubt everything: a snapshot names every position, a set-up may say that one is on another margin."""
+    attribution = core.state.attribution
+    attribution.differs_ns = attribution.differs_ns or core.now_ns
+    named = event.positions if isinstance(event, Snapshot) else ()
+    attribution.touch(
+        [*attribution.legs, *(symbol for symbol, _ in core.state.book.positions), *(row.symbol for row in named)]
+    )
 
 
 def _on_float_trade(core: Core, event: FloatTradeRecorded) -> None:
@@ -111,7 +120,8 @@ LISTENERS: dict[type, Callable[[Core, Any], None]] = {
     MarkPriceUpdate: _on_mark,
     ExecutionReport: _on_report,
     AccountUpdate: _on_account,
-    Snapshot: _on_snapshot,
+    Snapshot: _on_all,
+    SetupDone: _on_all,
     FloatTradeRecorded: _on_float_trade,
 }
 
@@ -142,7 +152,10 @@ def _begin(core: Core) -> None:
         mark = book.marks[hedge.symbol]
         attribution.floats[hedge.asset] = AttributedFloat(state.floats[hedge.asset], mark.index_price)
         attribution.legs[hedge.symbol] = AttributedLeg(ZERO, ZERO, mark.mark_price, mark.index_price)
-    for symbol, (quantity, entry) in _legs(core).items():
+    for symbol, _ in book.positions:
+        quantity, entry = _held(core, symbol)
+        if quantity == 0:
+            continue
         seen = book.marks.get(symbol)
         prices = (seen.mark_price, seen.index_price) if seen is not None else (None, None)
         attribution.legs[symbol] = AttributedLeg(quantity, entry, *prices)
@@ -151,17 +164,22 @@ def _begin(core: Core) -> None:
 
 
 def _compare(core: Core) -> None:
+    """Hold the lines against the book where it has news, once per news; adopt a difference that has stood long enough."""
     attribution = core.state.attribution
     if core.state.open_ids or any(memory.exposure is not None for memory in core.state.memory.values()):
         attribution.differs_ns = core.now_ns  # half of a pair proves nothing
         return
-    balance = core.state.book.balances[core.policy.margin_asset]
-    legs = _legs(core)
-    if attribution.agrees(wallet=balance.wallet_balance, legs=legs):
-        attribution.adopt(day=_day(core), line=RESIDUAL, wallet=balance.wallet_balance, legs=legs)
+    stands = core.now_ns - attribution.differs_ns >= STANDS_NS
+    if attribution.compared and not stands:
+        return
+    attribution.compared = True
+    wallet = core.state.book.balances[core.policy.margin_asset].wallet_balance
+    legs = {symbol: _held(core, symbol) for symbol in attribution.touched}
+    if attribution.agrees(wallet=wallet, legs=legs):
+        attribution.adopt(day=_day(core), line=RESIDUAL, wallet=wallet, legs=legs)
         attribution.differs_ns = 0
-    elif core.now_ns - attribution.differs_ns >= STANDS_NS:
-        amount = attribution.adopt(day=_day(core), line=UNCLASSIFIED, wallet=balance.wallet_balance, legs=legs)
+    elif stands:
+        amount = attribution.adopt(day=_day(core), line=UNCLASSIFIED, wallet=wallet, legs=legs)
         attribution.differs_ns = 0
         certificate = core.state.gap or core.state.last_gap
         core.note(
@@ -191,13 +209,12 @@ def write(core: Core) -> None:
             attribution.close(day)
 
 
-def _legs(core: Core) -> dict[Symbol, tuple[Decimal, Decimal]]:
-    """Return the book's open one-way positions on our margin asset: signed size and entry price."""
-    return {
-        held.symbol: (held.quantity, held.entry_price)
-        for held in core.state.book.positions.values()
-        if held.quantity != 0 and held.position_side is PositionSide.BOTH and _ours(core, held.symbol)
-    }
+def _held(core: Core, symbol: Symbol) -> tuple[Decimal, Decimal]:
+    """Return the book's one-way position of a contract on our margin asset: signed size and entry price, or zeros."""
+    held = core.state.book.positions.get((symbol, PositionSide.BOTH))
+    if held is None or held.quantity == 0 or not _ours(core, symbol):
+        return ZERO, ZERO
+    return held.quantity, held.entry_price
 
 
 def _ours(core: Core, symbol: Symbol) -> bool:

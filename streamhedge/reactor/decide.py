@@ -50,7 +50,11 @@ def _unmarked(core: Core, hedge: HedgeParams) -> list[Symbol]:
 
 
 MANY = 32
-"""Other positions on a margin up to which they are looked at one by one on every input."""
+"""Other positions on a margin up to which they are looked at one by one on every input.
+
+Sums would do for a few as well, and at a fraction of the time (a tick beside 10 others takes 0.8 ms one by one, 0.2 ms from
+sums), but they do not tell the joint distance, which status, page and metrics show: it is kept where it costs little.
+"""
 
 
 def view_of(core: Core, hedge: HedgeParams, *, quiet: bool = False) -> HedgeView | None:

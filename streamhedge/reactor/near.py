@@ -32,6 +32,8 @@ def index_of(core: Core) -> TriggerIndex:
         index.set_wallet(asset, balance.cross_wallet_balance)
     for symbol in dict.fromkeys(symbol for symbol, _ in core.state.book.positions):
         _put(core, index, symbol)
+    for symbol in core.state.book.marks:
+        _suspect(core, index, symbol)
     return index
 
 
@@ -41,6 +43,7 @@ def follow(core: Core, event: Event) -> None:
     assert index is not None, "a reactor builds it"
     book = core.state.book
     if isinstance(event, MarkPriceUpdate):
+        _suspect(core, index, event.symbol)
         if index.knows(event.symbol):
             index.tick(event.symbol, book.marks[event.symbol].mark_price)
         else:
@@ -54,6 +57,14 @@ def follow(core: Core, event: Event) -> None:
         _put(core, index, event.symbol)
     elif isinstance(event, Snapshot | SetupDone):
         core.triggers = index_of(core)
+
+
+def _suspect(core: Core, index: TriggerIndex, symbol: Symbol) -> None:
+    """Keep the few marks that jumped apart, so that nobody walks all of them."""
+    if core.state.book.marks[symbol].suspicious_since_ns is None:
+        index.suspicious.pop(symbol, None)
+    else:
+        index.suspicious[symbol] = None
 
 
 def _put(core: Core, index: TriggerIndex, symbol: Symbol) -> None:
@@ -86,7 +97,7 @@ def watch(core: Core) -> None:
         symbol = Symbol(name.split("|")[0])
         core.note("near_over", Level.INFO, symbol, f"{name.replace('|', ' ')} is away from its liquidation again")
     told = [name for name in core.state.near if name in standing]
-    if any(mark.is_suspicious(core.now_ns) for mark in core.state.book.marks.values()):
+    if any(core.state.book.marks[symbol].is_suspicious(core.now_ns) for symbol in index.suspicious):
         core.state.near = told
         return
     within = core.policy.ladder.warn

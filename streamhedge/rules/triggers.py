@@ -115,6 +115,8 @@ class TriggerIndex:
         self._isolated_near: dict[Symbol, list[Holding]] = {}
         self.unmarked: dict[Symbol, None] = {}
         """Symbols with a cross position whose mark or brackets are not known; whoever fills the index says so."""
+        self.suspicious: dict[Symbol, None] = {}
+        """Symbols whose mark jumped and was not confirmed when it was last heard; said by the same."""
 
     # ------------------------------------------------------------ writing
 

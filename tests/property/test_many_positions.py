@@ -1,10 +1,16 @@
-"""With many positions beside it a hedge is decided from sums: as it would be from each of them, and at a bounded cost."""
+"""With many positions beside it a hedge is decided from sums: as it would be from each of them, and at a bounded cost.
+
+Cost is counted in instructions of the interpreter, not in time: a walk over all positions shows on any machine.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -53,8 +59,7 @@ class Crowd:
         self.take(replace(said, positions=tuple(rows)))
         trade = make.float_trade("200", trade_id="ether").trade
         self.take(make.FloatTradeRecorded(trade=replace(trade, asset=Asset("ETH"))))
-        for symbol, price in prices.items():
-            self.mark(symbol, price)
+        self.take(*(replace(make.mark(str(price), self.now_ms), symbol=symbol) for symbol, price in prices.items()))
 
     def take(self, *events: Event) -> None:
         self.now_ms += 1
@@ -104,3 +109,63 @@ def test_a_rich_account_of_many_positions_is_quiet_and_a_poor_one_is_not() -> No
         assert [decide.is_quiet(core, hedge) for hedge in core.policy.hedges] == [quiet, quiet]
     few = Crowd(2_000_000, sizes[: decide.MANY - 3], shorts=(10, 200))
     assert not decide.is_quiet(few.machine.core, few.machine.core.policy.hedges[0])
+
+
+class Steps:
+    """Counts the instructions that are executed while it stands."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> Steps:
+        self._before = sys.gettrace()
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
+        self.count += event == "opcode"
+        return self._step
+
+
+def steps_of_a_tick(many: int, trouble: str) -> int:
+    """Return what a mark of one of so many costs while a trouble of the kind stands."""
+    wallet = 2_000_000 + 1_000 * many
+    crowd = Crowd(wallet, [(-1) ** number for number in range(many)], shorts=(10, 200))
+    core = crowd.machine.core
+    crowd.take(make.float_trade("10"), make.live())
+    attribution = core.state.attribution
+    assert attribution.began
+    if trouble == "the books differ":
+        crowd.take(replace(make.account_update("-10", wallet=str(wallet + 5), at_ms=crowd.now_ms), positions=()))
+        crowd.mark(crowd.symbols[1], D(100))
+        assert attribution.differs_ns, "no event says where the money went"
+    elif trouble == "one is near":
+        said = make.account_update("-10", at_ms=crowd.now_ms)
+        alone = replace(said.positions[0], symbol=crowd.symbols[0], isolated=True, isolated_wallet=D(10))
+        alone = replace(alone, quantity=D(-1), entry_price=D(100))
+        crowd.take(replace(said, balances=(), positions=(alone,)))
+        assert core.state.near
+    assert all(decide.is_quiet(core, hedge) for hedge in core.policy.hedges)
+    for price in (101, 100):
+        crowd.mark(crowd.symbols[1], D(price))
+    crowd.now_ms += 1
+    frame = replace(make.mark("101", crowd.now_ms), symbol=crowd.symbols[1])
+    with Steps() as steps:
+        crowd.machine.react(core.state.seq + 1, crowd.now_ms * NS_PER_MS, [frame])
+    if trouble:
+        assert attribution.differs_ns or core.state.near
+    return steps.count
+
+
+@pytest.mark.parametrize("trouble", ["", "the books differ", "one is near"])
+def test_a_tick_costs_the_same_beside_ten_times_as_many(trouble: str) -> None:
+    few, many = (steps_of_a_tick(count, trouble) for count in (decide.MANY + 8, 10 * (decide.MANY + 8)))
+    assert few > 1_000, "something was counted"
+    assert many < few * 1.1

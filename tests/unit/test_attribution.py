@@ -143,7 +143,7 @@ def test_the_venues_rounding_is_residual_and_what_no_event_explains_is_unclassif
         assert book.adopt(day=1, line=RESIDUAL, wallet=D(400_000), legs=same) == D("1e-7")
         for wallet, legs in (
             (D(400_000), {BTCUSDT: (D("-9.999"), D(67_000))}),
-            (D(400_000), {}),
+            (D(400_000), {BTCUSDT: (D(0), D(0))}),
             (D(399_990), same),
             (D(400_000), {**same, ETHUSDT: (D(1), D(2_000))}),
         ):
