@@ -179,6 +179,9 @@ def _leverage(draft: IntentDraft, view: HedgeView, context: GateContext) -> str 
         return None
     notional = (-(view.position + view.pending_low) + draft.quantity) * view.mark_price
     balance = view.wallet + view.position * (view.mark_price - view.entry_price)
+    if view.rest is not None:
+        notional += view.rest.notional
+        balance += view.rest.pnl
     for leg in view.others:
         notional += abs(leg.quantity) * leg.mark_price
         balance += leg.quantity * (leg.mark_price - leg.entry_price)

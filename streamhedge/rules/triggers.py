@@ -47,12 +47,14 @@ class Near:
 class Rest:
     """What the other positions of a margin sum up to, quote units.
 
-    ``needed`` is what the shorts among them take from the slack when all rise by the distance asked for.
+    ``needed`` is what the shorts among them take from the slack when all rise by the distance asked for; ``notional`` is
+    their whole value, longs and shorts alike.
     """
 
     pnl: Decimal = ZERO
     maintenance: Decimal = ZERO
     needed: Decimal = ZERO
+    notional: Decimal = ZERO
 
 
 @state
@@ -67,6 +69,7 @@ class _Contract:
     pnl: Decimal = ZERO
     maintenance: Decimal = ZERO
     initial: Decimal = ZERO
+    notional: Decimal = ZERO
     key: Decimal | None = None
     needs: dict[Decimal, Decimal] = field(default_factory=dict)
     """What its short legs take from the slack when they rise by each of the distances that raising asks for."""
@@ -84,6 +87,7 @@ class _Group:
         self.pnl = ZERO
         self.maintenance = ZERO
         self.initial = ZERO
+        self.notional = ZERO
         self.joint_key = ZERO
         self.needs: dict[Decimal, Decimal] = {}
         self.legs = 0
@@ -180,17 +184,18 @@ class TriggerIndex:
     def _measure(self, symbol: Symbol, contract: _Contract) -> None:
         """Compute what the mark makes of a contract, and add it to its group."""
         mark, brackets = contract.mark_price, contract.brackets
-        contract.pnl = contract.maintenance = contract.initial = net = ZERO
+        contract.pnl = contract.maintenance = contract.initial = contract.notional = net = ZERO
         contract.needs = dict.fromkeys(self._raising, ZERO)
         for holding in contract.holdings:
             if not holding.isolated:
+                notional = abs(holding.quantity) * mark
                 contract.pnl += holding.quantity * (mark - holding.entry_price)
-                contract.maintenance += maintenance_margin(notional=abs(holding.quantity) * mark, brackets=brackets)
-                contract.initial += divide(abs(holding.quantity) * mark, Decimal(contract.leverage))
+                contract.maintenance += maintenance_margin(notional=notional, brackets=brackets)
+                contract.initial += divide(notional, Decimal(contract.leverage))
+                contract.notional += notional
                 net += holding.quantity
                 if holding.quantity < 0:
                     for distance in self._raising:
-                        notional = -holding.quantity * mark
                         contract.needs[distance] += trigger_slack(
                             notional=notional, distance=distance, brackets=brackets
                         )
@@ -200,6 +205,7 @@ class TriggerIndex:
         group.pnl = SUMS.add(group.pnl, contract.pnl)
         group.maintenance = SUMS.add(group.maintenance, contract.maintenance)
         group.initial = SUMS.add(group.initial, contract.initial)
+        group.notional = SUMS.add(group.notional, contract.notional)
         group.legs += len(contract.holdings)
         for distance, needed in contract.needs.items():
             group.needs[distance] = SUMS.add(group.needs.get(distance, ZERO), needed)
@@ -217,6 +223,7 @@ class TriggerIndex:
         group.pnl = SUMS.subtract(group.pnl, contract.pnl)
         group.maintenance = SUMS.subtract(group.maintenance, contract.maintenance)
         group.initial = SUMS.subtract(group.initial, contract.initial)
+        group.notional = SUMS.subtract(group.notional, contract.notional)
         group.legs -= len(contract.holdings)
         for distance, needed in contract.needs.items():
             group.needs[distance] = SUMS.subtract(group.needs[distance], needed)
@@ -279,13 +286,15 @@ class TriggerIndex:
         """Return what a margin group sums up to when some symbols are left out; ``distance`` is one of ``raising``."""
         group = self._group(asset)
         pnl, maintenance, needed = group.pnl, group.maintenance, group.needs.get(distance, ZERO)
+        notional = group.notional
         for symbol in symbols:
             contract = self._contracts.get(symbol)
             if contract is not None and contract.asset == asset:
                 pnl = SUMS.subtract(pnl, contract.pnl)
                 maintenance = SUMS.subtract(maintenance, contract.maintenance)
                 needed = SUMS.subtract(needed, contract.needs[distance])
-        return Rest(pnl, maintenance, needed)
+                notional = SUMS.subtract(notional, contract.notional)
+        return Rest(pnl, maintenance, needed, notional)
 
     def _near_in(self, group: _Group, distance: Decimal) -> Iterator[Near]:
         slack = group.slack

@@ -17,12 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamhedge.domain.events import AccountConfigUpdate, Event, SnapshotPosition
+from streamhedge.domain.order import OrderType, Purpose, Side, TimeInForce
 from streamhedge.domain.values import NS_PER_MS, Asset, Symbol, exact
 from streamhedge.reactor import decide
 from streamhedge.reactor.reactor import Reactor
-from streamhedge.rules.hedge import decide_hedge
+from streamhedge.reactor.state import Core
+from streamhedge.rules.hedge import collar_price, decide_hedge
+from streamhedge.rules.limits import Refused, gate
 from streamhedge.rules.liquidation import read_ladder
-from streamhedge.rules.view import LadderStep
+from streamhedge.rules.view import BookStatus, HedgeView, IntentDraft, LadderStep
 from tests.support import builders as make
 
 D = Decimal
@@ -70,6 +73,14 @@ class Crowd:
         self.take(replace(make.mark(str(price), self.now_ms), symbol=symbol))
 
 
+def gated(core: Core, view: HedgeView) -> object:
+    """Return what the gate says to a raise that nothing but the margin and its limits could refuse."""
+    said = (OrderType.LIMIT, collar_price(view, Side.SELL), TimeInForce.IOC)
+    sold = IntentDraft(view.params.symbol, Side.SELL, D(1), *said, False, Purpose.MANUAL, D(-10_000), "test")
+    free = replace(view, book_status=BookStatus.LIVE, params=replace(view.params, max_short=D(10_000)))
+    return gate(sold, replace(free, mark_age_ms=0, position_trusted=True), decide.gate_context(core, view))
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(200_000, 3_000_000),
@@ -96,9 +107,24 @@ def test_sums_decide_as_the_positions_themselves(
         assert sums is not None and sums.rest is not None
         assert len(sums.others) <= 1 < len(whole.others)
         assert decide_hedge(sums) == decide_hedge(whole)
+        assert gated(core, sums) == gated(core, whole)
         assert ladder.step is LadderStep.CLEAR, "what is quiet is nowhere near the ladder"
         seen = read_ladder(sums)
         assert (seen.step, seen.distance, seen.joint_distance) == (LadderStep.CLEAR, ladder.distance, None)
+
+
+def test_what_no_hedge_steers_counts_towards_the_leverage_also_as_a_sum() -> None:
+    crowd = Crowd(200_000, [60, -60] * (decide.MANY // 2 + 1), shorts=(1, 0))
+    core = crowd.machine.core
+    said = make.policy(hedges=core.policy.hedges, limits=make.limits(max_leverage=1))
+    core.policy = said
+    (bitcoin, _) = said.hedges
+    sums = decide.view_of(core, bitcoin, quiet=True)
+    whole = decide.view_of(core, bitcoin)
+    assert decide.is_quiet(core, bitcoin) and sums is not None and whole is not None
+    refused = gated(core, sums)
+    # 2 bitcoin at 67 121.4 and 34 times 60 at 100: above the balance of 200 000 only together.
+    assert isinstance(refused, Refused) and refused.control == "R9 leverage" and refused == gated(core, whole)
 
 
 def test_a_rich_account_of_many_positions_is_quiet_and_a_poor_one_is_not() -> None:
