@@ -386,15 +386,30 @@ def _on_config_update(core: Core, event: AccountConfigUpdate) -> None:
 
 
 def _judge_leverage(core: Core, symbol: Symbol) -> None:
-    """Raise nothing while the leverage of a symbol we trade is above the limit; ends with the setting."""
+    """Raise nothing while the leverage of a symbol that we hedge on is above the limit; ends with the setting.
+
+    On a symbol that is only traded by hand it rings: the gate holds each order there to the limit, and no hedge elsewhere
+    needs to wait for it.
+    """
     leverage, most = core.state.book.leverage.get(symbol), core.policy.limits.max_leverage
-    name = f"leverage:{symbol}"
-    if symbol in core.state.memory and leverage is not None and leverage > most:
-        if name not in core.state.reducing:
-            core.trip("R9")
-        core.state.reducing[name] = f"leverage of {symbol} is {leverage}, above max_leverage {most}"
-    else:
-        core.state.reducing.pop(name, None)
+    memory = core.state.memory.get(symbol)
+    if memory is None or leverage is None:
+        return
+    above = leverage > most
+    said = f"leverage of {symbol} is {leverage}, above max_leverage {most}"
+    if above and not memory.leverage_high:
+        core.trip("R9")
+    if core.hedge_of(symbol) is not None:
+        if above:
+            core.state.reducing[f"leverage:{symbol}"] = said
+        else:
+            core.state.reducing.pop(f"leverage:{symbol}", None)
+    elif above and not memory.leverage_high:
+        text = f"{said}: orders by hand are held to the limit, isolated ones are refused; the hedges go on. Lower it"
+        core.note("leverage_high", Level.WARNING, symbol, text)
+    elif memory.leverage_high and not above:
+        core.note("leverage_fits", Level.INFO, symbol, f"leverage of {symbol} is {leverage}, inside max_leverage again")
+    memory.leverage_high = above
 
 
 # ---------------------------------------------------------------- set-up, status, store

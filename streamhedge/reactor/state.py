@@ -142,6 +142,7 @@ class SymbolMemory:
     missing: Decimal = ZERO
     mark_mute: bool = False
     queue_told: bool = False
+    leverage_high: bool = False
     blocked: Blocked | None = None
     policy_short: Decimal = ZERO
     target: Decimal = ZERO

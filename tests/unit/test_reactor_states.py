@@ -9,6 +9,7 @@ import pytest
 
 from streamhedge.domain.commands import CancelOrder, FollowSymbol, PlaceOrder, Reaction, RequestSnapshot
 from streamhedge.domain.events import (
+    AccountConfigUpdate,
     ContractInfo,
     Event,
     ManualOrder,
@@ -427,6 +428,29 @@ def test_an_order_by_hand_needs_a_table_and_passes_the_same_gate() -> None:
     assert (order.side, order.quantity, order.reduce_only) == (Side.SELL, D(10), False)
     assert desk.orders(by_hand(Side.SELL, "10", reduce_only=False)) == [], "one at a time"
     assert any("R5 single" in note for note in desk.notes)
+
+
+def test_a_leverage_too_high_on_a_symbol_traded_by_hand_rings_and_stops_no_hedge() -> None:
+    desk = Desk(manual=(manual_params(isolated=True),))
+    eth = replace(make.instrument(ETHUSDT), base_asset=make.Asset("ETH"))
+    said = replace(make.setup(), instruments=(make.instrument(), eth))
+    desk.take(replace(said, leverage={make.BTCUSDT: 3, ETHUSDT: 20}, isolated={make.BTCUSDT: False, ETHUSDT: True}))
+    desk.now_ms += 10
+    desk.take(replace(make.mark("2500", desk.now_ms), symbol=ETHUSDT))
+    desk.machine.core.memory_of(ETHUSDT).position_trusted = True
+    assert trading_state(desk.state) is TradingState.ACTIVE and desk.state.meter.triggers["R9"] == 1
+    (alarm,) = [note for note in desk.notes if "max_leverage" in note]
+    assert "leverage of ETHUSDT is 20, above max_leverage 5" in alarm
+    assert desk.orders(by_hand(Side.SELL, "1", reduce_only=False)) == []
+    assert "R9 leverage" in desk.notes[-1], "what would raise there is refused"
+    desk.now_ms += 10
+    assert desk.orders(make.mark("67121.4", desk.now_ms), make.float_trade("+1", trade_id="ft-1")), "the hedge goes on"
+    desk.take(AccountConfigUpdate(desk.now_ms, ETHUSDT, 5, None))
+    assert "inside max_leverage again" in desk.notes[-1]
+    desk.take(AccountConfigUpdate(desk.now_ms, make.BTCUSDT, 20, None))
+    assert trading_state(desk.state) is TradingState.REDUCING, "on a hedge's own symbol nothing is raised"
+    desk.take(AccountConfigUpdate(desk.now_ms, make.BTCUSDT, 5, None))
+    assert trading_state(desk.state) is TradingState.ACTIVE
 
 
 def test_an_order_by_hand_stays_inside_its_own_limits() -> None:
