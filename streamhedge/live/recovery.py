@@ -17,6 +17,7 @@ from typing import Any
 from streamhedge.domain.order import OrderStatus
 from streamhedge.domain.stop import StopStatus
 from streamhedge.domain.values import NS_PER_MS, NS_PER_SECOND, ZERO, Symbol
+from streamhedge.reactor.controls import RAMP_NS
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
 from streamhedge.reactor.reactor import Reactor
 from streamhedge.reactor.state import RECENT_ORDERS, Block, Heard, State
@@ -103,6 +104,10 @@ def _restore(reactor: Reactor, key: str, fields: dict[str, Any], now_ns: int) ->
         # A ban outlives the run that earned it; the first request after a restart must not be a probe.
         state.silent_until_ns = int(fields["until_ns"])
         state.banned = bool(fields["banned"])
+    if word == "ramp":
+        # A wall clock that was set back must not make it longer; what was raised in it is not known, so it begins anew.
+        state.ramp_until_ns = min(int(fields["until_ns"]), now_ns + RAMP_NS)
+        state.maintained = bool(fields["due"])
     reason = fields.get("reason")
     if not reason:
         return

@@ -54,8 +54,9 @@ def count_error(core: Core, code: int | None = None) -> None:
 
 def hear_code(core: Core, code: int | None) -> None:
     """Remember that the venue is closed for maintenance."""
-    if code == MAINTENANCE_CODE:
+    if code == MAINTENANCE_CODE and not core.state.maintained:
         core.state.maintained = True
+        persist_ramp(core)
 
 
 def watch_errors(core: Core) -> None:
@@ -80,14 +81,25 @@ def watch_errors(core: Core) -> None:
 
 def begin_ramp(core: Core) -> None:
     """Raise slowly from here on: nothing that waited may go out at once."""
+    core.state.maintained = False
     core.state.ramp_until_ns = core.now_ns + RAMP_NS
+    persist_ramp(core)
 
 
 def back_from_maintenance(core: Core) -> None:
-    """Begin the ramp once the book is LIVE again after the venue was closed."""
+    """Begin the ramp once the book is LIVE again after the venue was closed, or where an earlier run could not."""
     if core.state.maintained:
-        core.state.maintained = False
         begin_ramp(core)
+
+
+def ramp_row(*, until_ns: int = 0, due: bool) -> dict[str, object]:
+    """Return the ledger's row of the ramp: a restart, however it came, must not be the way around it."""
+    return {"until_ns": until_ns, "due": due}
+
+
+def persist_ramp(core: Core) -> None:
+    """Keep the ramp over a restart."""
+    core.persist("state", "ramp", **ramp_row(until_ns=core.state.ramp_until_ns, due=core.state.maintained))
 
 
 def is_first_of_ramp(core: Core, memory: SymbolMemory) -> bool:

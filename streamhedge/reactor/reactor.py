@@ -63,7 +63,15 @@ from streamhedge.reactor.backstop import (
     unlist,
 )
 from streamhedge.reactor.clocks import on_clock_offset, on_wall_stepped
-from streamhedge.reactor.controls import back_from_maintenance, begin_ramp, count_error, halt, watch_errors
+from streamhedge.reactor.controls import (
+    back_from_maintenance,
+    begin_ramp,
+    count_error,
+    halt,
+    persist_ramp,
+    ramp_row,
+    watch_errors,
+)
 from streamhedge.reactor.decide import run_rules
 from streamhedge.reactor.exposure import position_moved, settle_exposure
 from streamhedge.reactor.manual import on_manual
@@ -622,6 +630,9 @@ def _signed(value: Decimal) -> str:
 def _on_verb(core: Core, event: OperatorVerb) -> None:
     who = f"uid {event.uid}: {event.reason}" if event.uid >= 0 else event.reason  # the page says that it is the page
     memories = [m for m in core.state.memory.values() if event.symbol in (None, m.symbol)]
+    for key, fields in latches(event.kind, event.symbol, [m.symbol for m in memories], who).items():
+        # They stand in the ledger already; an older row that it refused must not be written over them.
+        core.persist("state", key, **fields)
     if event.kind is VerbKind.HALT:
         if event.symbol is None:
             core.state.halted = who
@@ -638,9 +649,6 @@ def _on_verb(core: Core, event: OperatorVerb) -> None:
             memory.flatten = who
     else:
         _resume(core, event.symbol)
-    for key, fields in latches(event.kind, event.symbol, [m.symbol for m in memories], who).items():
-        # They stand in the ledger already; an older row that it refused must not be written over them.
-        core.persist("state", key, **fields)
     core.note("operator", Level.WARNING, event.symbol, f"{event.kind.value} by {who}", verb=event.kind.value)
 
 
@@ -652,7 +660,8 @@ def latches(kind: VerbKind, symbol: Symbol | None, symbols: list[Symbol], who: s
         return {f"reduce:{symbol}" if symbol else "reduce": {"reason": who}}
     if kind is VerbKind.FLATTEN:
         return {f"flatten:{name}": {"reason": who} for name in symbols}
-    return {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}}
+    # Should the run end before it has begun the ramp, the next one does.
+    return {} if symbol else {"ramp": ramp_row(due=True), "halted": {"reason": None}, "reduce": {"reason": None}}
 
 
 def _on_config(core: Core, event: ConfigReloaded) -> None:
@@ -669,6 +678,8 @@ def _resume(core: Core, symbol: Symbol | None) -> None:
     if symbol is None:
         if core.state.halted is not None:
             begin_ramp(core)
+        else:
+            persist_ramp(core)
         core.state.halted = None
         core.state.reducing.pop("operator", None)
     for memory in core.state.memory.values():

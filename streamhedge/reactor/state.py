@@ -340,7 +340,7 @@ class State:
     settlements: dict[Symbol, Settlement] = field(default_factory=dict)
     ramp_until_ns: int = 0
     maintained: bool = False
-    """True from a refusal for maintenance until the book is LIVE again."""
+    """True until the book is LIVE: since a refusal for maintenance, or a resume that an earlier run did not live to see."""
     polled_ns: int = 0
     audit_asked_ns: int = 0
     """When an audit was last asked to confirm something, however long its answer takes."""

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Reaction
-from streamhedge.domain.events import FloatTrade, FloatTradeKind
+from streamhedge.domain.events import FloatTrade, FloatTradeKind, VerbKind
 from streamhedge.domain.order import Order
-from streamhedge.domain.values import Asset, TradeId
+from streamhedge.domain.values import Asset, Symbol, TradeId
 from streamhedge.errors import StoreError
+from streamhedge.reactor.reactor import latches
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.replay import replay_lines
@@ -352,17 +353,12 @@ class World:
 
     def verb(self, kind: str, symbol: str | None = None) -> None:
         """Give an operator's command, its latch durable first."""
-        latches: dict[str, dict[str, dict[str, object]]] = {
-            "halt": {"halted": {"reason": "a world"}},
-            "reduce": {"reduce": {"reason": "a world"}},
-            "flatten": {f"flatten:{BTCUSDT}": {"reason": "a world"}},
-            "resume": {} if symbol else {"halted": {"reason": None}, "reduce": {"reason": None}},
-        }
+        rows = latches(VerbKind(kind), Symbol(symbol) if symbol else None, [Symbol(BTCUSDT)], "a world")
         process = self.process
         if process is None or process.suspended:
             return
         try:
-            for key, fields in latches[kind].items():
+            for key, fields in rows.items():
                 self.ledger.set_state(key, fields)
         except StoreError:
             self.auditor.count("verb refused by the disk")

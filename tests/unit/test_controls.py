@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from streamhedge.domain.commands import PlaceOrder
+from streamhedge.domain.commands import Persist, PlaceOrder
 from streamhedge.domain.events import (
     BookStatusChanged,
     CallFailed,
@@ -117,6 +117,23 @@ def test_the_ramp_ends_after_ten_seconds_and_no_halt_means_none() -> None:
     late.mark(after_ms=10_000)
     (order,) = late.float("+5")
     assert order.quantity == D("2.5")
+
+
+def ramp_rows(desk: Desk) -> list[dict[str, object]]:
+    return [dict(c.fields) for c in desk.commands if isinstance(c, Persist) and (c.table, c.key) == ("state", "ramp")]
+
+
+def test_the_ledger_knows_of_a_ramp_that_runs_and_of_one_that_is_due() -> None:
+    desk = Desk(**LARGEST)
+    desk.take(verb(VerbKind.RESUME))
+    assert ramp_rows(desk)[-1] == {"until_ns": 0, "due": False}, "nothing was halted, so nothing begins slowly"
+    lifted(desk)
+    until_ns = desk.state.ramp_until_ns
+    assert until_ns and ramp_rows(desk)[-1] == {"until_ns": until_ns, "due": False}
+    for _ in range(2):
+        desk.take(CallFailed("listen_key", 503, -1016, "no longer available", None), after_ms=10)
+    assert ramp_rows(desk)[-1] == {"until_ns": until_ns, "due": True}
+    assert sum(bool(row["due"]) for row in ramp_rows(desk)) == 3, "said once by the maintenance, once by each resume"
 
 
 @pytest.mark.fault("M3")

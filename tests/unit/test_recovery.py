@@ -11,12 +11,13 @@ import pytest
 
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.commands import Persist
+from streamhedge.domain.events import VerbKind
 from streamhedge.domain.order import OrderStatus, Side
 from streamhedge.domain.stop import Stop, StopStatus
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId, exact
 from streamhedge.live.recovery import DAY_NS, boot_id, recovered
 from streamhedge.reactor.orders import QUARANTINE_EXTRA_NS
-from streamhedge.reactor.reactor import Reactor
+from streamhedge.reactor.reactor import Reactor, latches
 from streamhedge.reactor.state import Heard, State, SymbolMemory, symbol_state, trading_state
 from streamhedge.rules.view import LadderStep, SymbolState, TradingState
 from streamhedge.store.ledger import Ledger
@@ -80,6 +81,17 @@ def test_a_silence_the_venue_asked_for_and_the_number_of_the_last_gap_come_back(
 
 
 @pytest.mark.fault("K7")
+def test_a_ramp_outlives_the_run_that_began_it_or_was_to(ledger: Ledger) -> None:
+    running = {"until_ns": NOW_NS + 4_000 * NS_PER_MS, "due": False}
+    ledger.persist(Persist("state", "ramp", running))
+    assert (begin(ledger).ramp_until_ns, begin(ledger).maintained) == (running["until_ns"], False)
+    earlier = begin(ledger, now_ns=NOW_NS - 3_600_000 * NS_PER_MS)
+    assert earlier.ramp_until_ns == NOW_NS - 3_590_000 * NS_PER_MS, "a clock that was set back makes it no longer"
+    for key, fields in latches(VerbKind.RESUME, None, [], "uid 0: cause found").items():
+        ledger.set_state(key, fields)
+    assert begin(ledger).maintained, "the run ended before it could begin it"
+
+
 def test_every_latch_comes_back_with_its_reason(ledger: Ledger) -> None:
     ledger.set_state("halted", {"reason": "disk"})
     ledger.set_state("reduce", {"reason": "look"})
