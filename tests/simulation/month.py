@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -69,6 +69,8 @@ class Books:
     gained: Decimal
     lines: dict[str, Decimal]
     residual_days: dict[int, Decimal] = field(default_factory=dict)
+    venue_wallets: dict[str, Decimal] = field(default_factory=dict)
+    our_wallets: dict[str, Decimal] = field(default_factory=dict)
 
     def wrong(self) -> list[str]:
         """Return what does not agree; nothing when all does."""
@@ -77,6 +79,8 @@ class Books:
             found.append(f"funding: the venue {self.venue_funding}, we {self.our_funding}")
         if self.venue_days != self.our_days:
             found.append("funding: the days differ")
+        if self.venue_wallets != self.our_wallets:
+            found.append(f"wallets: the venue {self.venue_wallets}, we {self.our_wallets}")
         if self.unassigned > self.payments // 50:  # one that fits two symbols is of none; the total is right
             found.append(f"{self.unassigned} of {self.payments} payments of no symbol")
         if abs(sum(self.lines.values()) - self.gained) > TINY:
@@ -88,18 +92,20 @@ class Books:
 
 
 class Month:
-    """One month, from its seed."""
+    """One month, from its seed; ``isolated`` names the symbols that stand on a wallet of their own."""
 
-    def __init__(self, seed: int, *, days: int = 30) -> None:
+    def __init__(self, seed: int, *, days: int = 30, isolated: tuple[str, ...] = ()) -> None:
         self.chance = random.Random(f"month-{seed}")
         self.days = days
+        self.isolated = isolated
         tape = MovedTape(seed, days * DAY_MS + HOUR_MS, 400, FRAME_MS)
         Told.told = deque()
         settings = Settings(tape, Keys("k", "s"), wallet=D(2_000_000), seed=seed, mark_every_ms=FRAME_MS)
         self.exchange = Told(settings, START_MS)
         self.exchange.told = deque()
         loose = make.limits(max_intents_per_symbol_per_minute=1_000, external_trades_per_minute=100)
-        said = {"limits": loose, "hedges": (make.hedge_params(max_short=D(100)),)}
+        hedge = make.hedge_params(max_short=D(100), isolated="BTCUSDT" in isolated, leverage=2 if isolated else 3)
+        said = {"limits": loose, "hedges": (hedge,)}
         self.reactor = Reactor(State(instance="7f3a91c2", epoch=1), make.policy(**said))
         self.now_ms = START_MS
         self.rows: list[Persist] = []
@@ -185,8 +191,8 @@ class Month:
                 break_even_price=None,
                 mark_price=self.exchange.contracts[p.symbol].mark,
                 liquidation_price=D(0),
-                isolated=False,
-                isolated_wallet=D(0),
+                isolated=p.isolated,
+                isolated_wallet=p.isolated_wallet,
                 maintenance_margin=D(0),
                 initial_margin=D(0),
                 margin_asset=make.USDT,
@@ -198,17 +204,23 @@ class Month:
         )
         available = self.exchange.engine.available()
         wallet = account.wallet
-        balance = SnapshotBalance(make.USDT, wallet, wallet, available, account.update_ms)
+        balance = SnapshotBalance(make.USDT, wallet, account.cross_wallet, available, account.update_ms)
         return Snapshot(rows, (balance,), requested_ns=self.now_ms * NS_PER_MS, audit=audit)
 
     # ------------------------------------------------------------ a month
 
     def begin(self) -> None:
         """Bring the reactor to LIVE on a flat account."""
-        setup = make.setup()
+        setup, account = make.setup(), self.exchange.account
         ether = make.instrument(Symbol("ETHUSDT"))
-        self.exchange.account.position("BTCUSDT").leverage = 3
-        self.hear(setup.__class__(**{**_fields(setup), "instruments": (*setup.instruments, ether)}))
+        account.position("BTCUSDT").leverage = account.position("ETHUSDT").leverage = 2 if self.isolated else 3
+        for symbol in self.isolated:
+            account.position(symbol).isolated = True
+        read = {"leverage": {}, "isolated": {}, "instruments": (*setup.instruments, ether)}
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            read["leverage"][Symbol(symbol)] = account.position(symbol).leverage
+            read["isolated"][Symbol(symbol)] = account.position(symbol).isolated
+        self.hear(replace(setup, **read))
         self.frame(self.now_ms)
         self.hear(self.snapshot(audit=False))
         self.trade("10")
@@ -303,11 +315,17 @@ class Month:
             gained=gained,
             lines=lines,
             residual_days={day: found.get(RESIDUAL, D(0)) for day, found in days.items()},
+            venue_wallets={
+                "all": account.wallet,
+                "cross": account.cross_wallet,
+                **{p.symbol: p.isolated_wallet for p in account.positions.values() if p.amount},
+            },
+            our_wallets={
+                "all": state.book.balances[make.USDT].wallet_balance,
+                "cross": state.book.balances[make.USDT].cross_wallet_balance,
+                **{held.symbol: held.isolated_wallet for held in state.book.positions.values() if held.quantity},
+            },
         )
-
-
-def _fields(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def as_json(books: Books) -> str:

@@ -24,6 +24,19 @@ def test_both_sides_agree(books: Books) -> None:
     assert abs(books.lines.get(RESIDUAL, D(0))) < D("0.0003")
 
 
+@pytest.mark.parametrize("isolated", [("BTCUSDT", "ETHUSDT"), ("BTCUSDT",), ("ETHUSDT",)], ids=" ".join)
+def test_payments_of_isolated_positions_land_in_their_own_wallets(isolated: tuple[str, ...]) -> None:
+    month = Month(7, days=8, isolated=isolated)
+    books = month.run()
+    assert books.wrong() == []
+    assert books.lines[FUNDING] == books.venue_funding != 0
+    account = month.exchange.account
+    assert account.liquidations == 0 and books.payments > 25
+    paid = [row for row in month.rows if row.fields["symbol"] in isolated]
+    assert len({row.fields["symbol"] for row in paid}) == len(isolated)
+    assert all(account.position(symbol).isolated_wallet > 0 for symbol in isolated)
+
+
 def test_the_month_had_what_makes_it_hard(books: Books) -> None:
     assert books.payments > 150
     assert {1, 4, 8} <= set(books.intervals), "the interval is inferred anew each time"
