@@ -70,6 +70,20 @@ async def _largest_position(bench: Bench) -> str:
     return said
 
 
+async def _oversize(bench: Bench) -> str:
+    """Let the short stand above what is allowed while nothing may be sent: the rule would buy it back at once."""
+    held, reducing = bench.position(), bench.hedger.core.state.reducing
+    await bench.verb(VerbKind.HALT, symbol=BTCUSDT)
+    await bench.door("external", {"quantity": "-1"})
+    await bench.until(lambda: f"position:{BTCUSDT}" in reducing, "REDUCING")
+    said, sent = reducing[f"position:{BTCUSDT}"], bench.sent
+    await bench.verb(VerbKind.RESUME, symbol=BTCUSDT)
+    await bench.whole()
+    if reducing or bench.position() != held or not bench.newest().reduce_only or bench.sent == sent:
+        raise Untripped(f"{bench.position()} instead of {held}, {bench.sent - sent} orders, REDUCING for {reducing}")
+    return f"REDUCING: {said}; bought back to {held}, reduce-only"
+
+
 async def _direction(bench: Bench) -> str:
     await bench.door("external", {"symbol": ETHUSDT, "quantity": "1"})
     await bench.until(lambda: bench.hedger.core.state.book.quantity(ETHUSDT) == 1, "a long of somebody else")
@@ -317,6 +331,7 @@ STEPS: tuple[Step, ...] = (
     Step("filters", "the venue's filters", "a short by hand that is no multiple of the step", _filters),
     Step("R1", "order size", "a short by hand of 1.5 ETH, 1 allowed", _size),
     Step("R3", "position size", "a third short of 1 ETH, 2 allowed", _largest_position),
+    Step("R3", "position above 110 %", "halt --symbol, and somebody else sells 1 BTC", _oversize),
     Step("R10", "direction", "a short by hand while somebody else is long", _direction),
     Step("R13", "what may be traded", "an order by hand on the symbol of a hedge", _not_allowed),
     Step("R5", "one order at a time", "O1=late: the outcome is unknown, and more is to be hedged", _one_at_a_time),
