@@ -145,7 +145,6 @@ OPEN: dict[str, str] = {
     "C6": "one question at a time: each is a task of its own, and the set-up alone asks in a row",
     "C2": "a line that tells of a wall clock that was set",
     "X4": "refusing source packages and start-up files: the hashes alone decide",
-    "X1": "another uid at the socket",
     "X5": "proxies in the environment and redirects",
     "X6": "what else a key may do: the venue tells no futures key",
     "X9": "a frame that unpacks without end: compression is off and the libraries have their floors",
