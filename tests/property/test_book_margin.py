@@ -10,13 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamhedge.domain.book import HeldBalance, HeldPosition, Mark, PositionBook, empty_book
-from streamhedge.domain.margin import maintenance_margin
-from streamhedge.domain.values import exact
+from streamhedge.domain.values import Symbol, exact
 from streamhedge.rules.triggers import Holding
 from tests.support import builders as make
-from tests.support.accounts import PRICES, SYMBOLS, USDC, USDT, Account, amounts, asset_of, holdings, table_of
+from tests.support.accounts import (
+    PRICES,
+    SYMBOLS,
+    USDC,
+    USDT,
+    Account,
+    Table,
+    amounts,
+    asset_of,
+    held_by,
+    holdings,
+    tables,
+)
 
 D = Decimal
+Brackets = dict[Symbol, Table]
 HIGHEST = D(10) ** 12
 NEAR = D("1e-9")
 
@@ -39,13 +51,13 @@ def accounts(draw: st.DrawFn) -> Account:
     return found
 
 
-def book_of(account: Account) -> PositionBook:
+def book_of(account: Account, brackets: Brackets) -> PositionBook:
     """Return the same account as the product keeps it."""
     book = empty_book()
     for asset, amount in account.wallets.items():
         book.balances[asset] = HeldBalance(asset, amount, amount)
     for symbol, mark in account.marks.items():
-        book.instruments[symbol] = make.contract(symbol, asset_of(symbol), table_of(symbol))
+        book.instruments[symbol] = make.contract(symbol, asset_of(symbol), brackets[symbol])
         book.marks[symbol] = Mark(symbol, mark, mark, None, 0, 0, 0)
     for symbol, rows in account.held.items():
         for one in rows:
@@ -55,21 +67,26 @@ def book_of(account: Account) -> PositionBook:
     return book
 
 
-def left_at(account: Account, symbol: str, one: Holding, price: Decimal) -> Decimal:
-    """Return what is left of the margin behind a position when its contract stands at a price."""
+def left_at(account: Account, brackets: Brackets, symbol: Symbol, one: Holding, price: Decimal) -> Decimal:
+    """Return what is left of the margin behind a position when its contract stands at a price, counted row by row."""
+
+    def worth(name: Symbol, held: Holding) -> Decimal:
+        at = price if name == symbol else account.marks[name]
+        return held.quantity * (at - held.entry_price) - held_by(abs(held.quantity) * at, brackets[name])
+
     if one.isolated:
-        needed = maintenance_margin(notional=abs(one.quantity) * price, brackets=table_of(symbol))  # type: ignore[arg-type]
-        return one.wallet + one.quantity * (price - one.entry_price) - needed
-    at = Account(account.wallets, {**account.marks, symbol: price}, account.held)  # type: ignore[dict-item]
-    return at.left(asset_of(symbol), {})  # type: ignore[arg-type]
+        return one.wallet + worth(symbol, one)
+    shared = [(name, held) for name, rows in account.held.items() for held in rows if not held.isolated]
+    group = [worth(name, held) for name, held in shared if asset_of(name) == asset_of(symbol)]
+    return account.wallets[asset_of(symbol)] + sum(group, D(0))
 
 
-def root_of(account: Account, symbol: str, one: Holding, low: Decimal, high: Decimal) -> Decimal:
+def root_of(account: Account, brackets: Brackets, symbol: Symbol, one: Holding, low: Decimal, high: Decimal) -> Decimal:
     """Return where that crosses zero, by bisection."""
-    falling = left_at(account, symbol, one, low) > 0
+    falling = left_at(account, brackets, symbol, one, low) > 0
     for _ in range(160):
         middle = (low + high) / 2
-        if (left_at(account, symbol, one, middle) > 0) == falling:
+        if (left_at(account, brackets, symbol, one, middle) > 0) == falling:
             low = middle
         else:
             high = middle
@@ -77,9 +94,9 @@ def root_of(account: Account, symbol: str, one: Holding, low: Decimal, high: Dec
 
 
 @settings(max_examples=120)
-@given(accounts())
-def test_every_liquidation_price_is_where_the_margin_is_used_up(account: Account) -> None:
-    book = book_of(account)
+@given(accounts(), st.fixed_dictionaries({symbol: tables() for symbol in SYMBOLS}))
+def test_every_liquidation_price_is_where_the_margin_is_used_up(account: Account, brackets: Brackets) -> None:
+    book = book_of(account, brackets)
     for symbol, rows in account.held.items():
         for one in rows:
             price = book.liquidation_price_of(book.positions[symbol, one.side])
@@ -89,17 +106,19 @@ def test_every_liquidation_price_is_where_the_margin_is_used_up(account: Account
                 continue
             if net < 0:
                 assert price is not None
-                if left_at(account, symbol, one, D(0)) <= 0:
+                if left_at(account, brackets, symbol, one, D(0)) <= 0:
                     assert price <= 0, "it has less than nothing at any price"
                 else:
-                    assert_close(price, root_of(account, symbol, one, D(0), HIGHEST))
+                    assert_close(price, root_of(account, brackets, symbol, one, D(0), HIGHEST))
             elif price is None:
-                assert left_at(account, symbol, one, D("1e-12")) >= -NEAR, "a fall to nothing leaves something"
+                assert left_at(account, brackets, symbol, one, D("1e-12")) >= -NEAR, (
+                    "a fall to nothing leaves something"
+                )
             else:
                 # a net long loses by a fall: below the price nothing is left, right above it something is
                 width = max(NEAR, price * NEAR)
-                assert left_at(account, symbol, one, price - width) <= 0
-                assert left_at(account, symbol, one, price + width) >= 0
+                assert left_at(account, brackets, symbol, one, price - width) <= 0
+                assert left_at(account, brackets, symbol, one, price + width) >= 0
 
 
 def assert_close(one: Decimal, other: Decimal) -> None:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streamhedge.domain.instrument import MarginBracket
 from streamhedge.domain.margin import (
     distance_of_size,
     isolated_size_at_distance,
@@ -25,9 +24,9 @@ from streamhedge.domain.margin import (
     wallet_for_rally,
 )
 from streamhedge.domain.values import exact, floor_step
+from tests.support.accounts import Table, held_by, tables
 
 D = Decimal
-Table = tuple[MarginBracket, ...]
 STEP = D("0.001")
 FEE = D("0.0005")
 NEAR = D("1e-9")
@@ -39,22 +38,6 @@ def own_context() -> Iterator[None]:
         yield
 
 
-@st.composite
-def tables(draw: st.DrawFn) -> Table:
-    """Draw a continuous, convex table of one to eight rows."""
-    count = draw(st.integers(1, 8))
-    rates = sorted(draw(st.lists(st.integers(2, 500), min_size=count, max_size=count, unique=True)))
-    caps = sorted(draw(st.lists(st.integers(1, 2_000), min_size=count, max_size=count, unique=True)))
-    rows: list[MarginBracket] = []
-    floor, amount, before = D(0), D(0), D(0)
-    for number, (rate, cap) in enumerate(zip(rates, caps, strict=True)):
-        share = D(rate) / 1_000
-        amount += floor * (share - before) if number else 0
-        rows.append(MarginBracket(floor, D(cap) * 10_000, share, amount, 125 - number))
-        floor, before = D(cap) * 10_000, share
-    return tuple(rows)
-
-
 def amounts(low: int, high: int) -> st.SearchStrategy[Decimal]:
     """Draw decimals with three places between two whole numbers."""
     return st.integers(low * 1_000, high * 1_000).map(lambda number: D(number) / 1_000)
@@ -64,14 +47,6 @@ SIZES = amounts(1, 500).map(lambda size: max(size, STEP))
 PRICES = amounts(1, 100_000)
 WALLETS = amounts(-500_000, 20_000_000)
 DISTANCES = st.integers(50, 600).map(lambda share: D(share) / 1_000)
-
-
-def held_by(notional: Decimal, table: Table) -> Decimal:
-    """Return maintenance by the row that holds the notional; the last row goes on for ever."""
-    if notional <= 0:
-        return D(0)
-    row = next((row for row in table if row.notional_floor < notional <= row.notional_cap), table[-1])
-    return notional * row.maintenance_margin_rate - row.maintenance_amount
 
 
 def zero_of(rising: Callable[[Decimal], Decimal], low: Decimal, high: Decimal) -> Decimal:

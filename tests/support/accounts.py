@@ -15,6 +15,7 @@ from streamhedge.rules.triggers import Holding
 from tests.support import builders as make
 
 D = Decimal
+Table = tuple[MarginBracket, ...]
 USDT, USDC = Asset("USDT"), Asset("USDC")
 SYMBOLS = [Symbol(f"S{number}{asset}") for number in range(4) for asset in (USDT, USDC)]
 STEEP = tuple(
@@ -110,3 +111,27 @@ def holdings(draw: st.DrawFn) -> tuple[Holding, ...]:
         Holding(PositionSide.LONG, abs(draw(SIGNED)), draw(PRICES), isolated, money),
         Holding(PositionSide.SHORT, -abs(draw(SIGNED)), draw(PRICES), isolated, money),
     )
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """Draw a continuous, convex table of one to eight rows."""
+    count = draw(st.integers(1, 8))
+    rates = sorted(draw(st.lists(st.integers(2, 500), min_size=count, max_size=count, unique=True)))
+    caps = sorted(draw(st.lists(st.integers(1, 2_000), min_size=count, max_size=count, unique=True)))
+    rows: list[MarginBracket] = []
+    floor, amount, before = D(0), D(0), D(0)
+    for number, (rate, cap) in enumerate(zip(rates, caps, strict=True)):
+        share = D(rate) / 1_000
+        amount += floor * (share - before) if number else 0
+        rows.append(MarginBracket(floor, D(cap) * 10_000, share, amount, 125 - number))
+        floor, before = D(cap) * 10_000, share
+    return tuple(rows)
+
+
+def held_by(notional: Decimal, table: Table) -> Decimal:
+    """Return maintenance by the row that holds the notional; the last row goes on for ever."""
+    if notional <= 0:
+        return D(0)
+    row = next((row for row in table if row.notional_floor < notional <= row.notional_cap), table[-1])
+    return notional * row.maintenance_margin_rate - row.maintenance_amount
