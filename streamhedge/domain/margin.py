@@ -77,8 +77,9 @@ def liquidation_price(
 
     Returns:
         Quote units, possibly at or below the mark (then liquidation may already run) or below 0; None for a flat
-        position, for a pair of equal sides, and for a long (or net long) whose price would not be above 0: they cannot
-        be liquidated by this contract alone.
+        position, for a pair of equal sides, and for a long (or net long) whose price would not be above 0: a move
+        against them cannot liquidate them. Of a pair, the move against its net side: that a rise lets the maintenance of
+        two nearly equal sides outgrow what is behind them is not told.
 
     Raises:
         ValueError: a malformed number or an empty table.
