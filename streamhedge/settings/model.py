@@ -27,7 +27,7 @@ from streamhedge.wire.streams import name_of
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 NOT_BUILT_YET = {
-    "usd_per_quote": "one quote unit counts as one USD in this version",
+    "usd_per_quote": "not built: reports are in the quote asset, and no line tells what its own price in USD did",
 }
 """What SURFACE names and this version does not do: accepting it would promise it."""
 
