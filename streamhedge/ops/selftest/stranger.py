@@ -54,8 +54,9 @@ def _refused(answer: str) -> bool:
 
 async def _as_somebody_else(said: list[str], door: int) -> dict[str, str]:
     words = (sys.executable, "-m", "streamhedge.ops.selftest.stranger", *said)
-    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-    child = await asyncio.create_subprocess_exec(*words, pass_fds=(door,), **pipes)
+    child = await asyncio.create_subprocess_exec(
+        *words, pass_fds=(door,), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
     try:
         async with asyncio.timeout(WAIT_S):
             told, troubles = await child.communicate()
