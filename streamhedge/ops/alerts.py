@@ -40,6 +40,7 @@ ENDS: dict[str, tuple[str, ...]] = {
     "mark_back": ("mark_mute",),
     "liquidation_agrees": ("liquidation_drift",),
     "adl_quantile_low": ("adl_quantile",),
+    "leverage_fits": ("leverage_high",),
 }
 """A note of this code ends the incidents of those codes on its symbol."""
 ENDS_ITSELF = ("ladder", "errors", "clock", "config", "funding_ratio", "leverage")

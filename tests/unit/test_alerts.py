@@ -155,6 +155,7 @@ def test_what_ends_what(tmp_path: Path) -> None:
     assert here.alerts.rows() == [], "a warning that does not come again is over"
     assert left(note("errors", Level.CRITICAL, None), note("clock", symbol=None)) == ["errors", "clock"]
     assert left(note("errors", Level.INFO, None), note("clock", Level.INFO, None)) == []
+    assert left(note("leverage_high")) == ["leverage_high"] and left(note("leverage_fits", Level.INFO)) == []
 
 
 def test_a_critical_incident_that_nothing_ends_is_over_once_somebody_saw_it(tmp_path: Path) -> None:
