@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.refusals import Refusal, whole
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 KEY_LIFE_MS = 3_600_000
@@ -59,12 +59,9 @@ class Keys:
 
 def check_time(timestamp: str, window: str, now_ms: int) -> None:
     """Refuse a request from more than a second ahead, or older than its window."""
-    if not timestamp.isdigit():
-        raise Refusal(-1102, "timestamp")
-    if window and not window.isdigit():
-        raise Refusal(-1130, "recvWindow")
-    life = min(int(window or "5000"), 60_000)
-    if int(timestamp) >= now_ms + 1_000 or now_ms - int(timestamp) > life:
+    at_ms = whole(timestamp, -1102, "timestamp")
+    life_ms = min(whole(window or "5000", -1130, "recvWindow"), 60_000)
+    if at_ms >= now_ms + 1_000 or now_ms - at_ms > life_ms:
         raise Refusal(-1021)
 
 

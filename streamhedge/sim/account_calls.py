@@ -9,7 +9,7 @@ from streamhedge.sim import grammar
 from streamhedge.sim.access import ORDERS_PER_10S, ORDERS_PER_MINUTE
 from streamhedge.sim.calls import Call, Reply
 from streamhedge.sim.grammar import Message
-from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.refusals import Refusal, whole
 
 if TYPE_CHECKING:
     from streamhedge.sim.exchange import Exchange
@@ -71,14 +71,15 @@ def leverage(exchange: Exchange, call: Call) -> Message:
     """POST leverage, with its event."""
     contract = exchange.engine.contract(call.params.get("symbol", ""))
     text = call.params.get("leverage", "")
-    if not text.isdigit() or not 1 <= int(text) <= contract.brackets[0][4]:
+    wanted = whole(text, -4028, text)
+    if not 1 <= wanted <= contract.brackets[0][4]:
         raise Refusal(-4028, text)
     p = exchange.account.position(contract.symbol)
-    if abs(p.amount) * contract.mark > contract.ceiling(int(text)):
+    if abs(p.amount) * contract.mark > contract.ceiling(wanted):
         raise Refusal(-2027)
-    if p.isolated and p.amount != 0 and int(text) < p.leverage:
+    if p.isolated and p.amount != 0 and wanted < p.leverage:
         raise Refusal(-4161)
-    p.leverage = int(text)
+    p.leverage = wanted
     exchange.emit(
         {
             **{"e": "ACCOUNT_CONFIG_UPDATE", "E": call.now_ms, "T": call.now_ms},

@@ -16,7 +16,7 @@ from streamhedge.sim.engine import Emit, Engine
 from streamhedge.sim.faults import Faults
 from streamhedge.sim.market import Contract
 from streamhedge.sim.orders import CLIENT_ID, SimOrder, check_filters, decimal_param
-from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.refusals import Refusal, whole
 
 D = Decimal
 TYPES = ("STOP_MARKET", "TAKE_PROFIT_MARKET")
@@ -92,9 +92,7 @@ class AlgoService:
         if not number and not name:
             raise Refusal(-1102, "algoId")
         if number:
-            if not number.isdigit():
-                raise Refusal(-1102, "algoId")
-            return self.orders.get(int(number))
+            return self.orders.get(whole(number, -1102, "algoId"))
         return next((order for order in reversed(self.orders.values()) if order.client_id == name), None)
 
     # ------------------------------------------------------------ orders

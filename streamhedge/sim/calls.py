@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.refusals import whole
 
 if TYPE_CHECKING:
     from streamhedge.sim.exchange import Exchange
@@ -35,9 +35,7 @@ class Call:
     def integer(self, name: str, usual: int) -> int:
         """Return a whole-number parameter, or what is usual where it is not sent."""
         said = self.params.get(name, "")
-        if said and not said.isdigit():
-            raise Refusal(-1130, name)
-        return int(said) if said else usual
+        return whole(said, -1130, name) if said else usual
 
 
 Handler = Callable[["Exchange", Call], Any]

@@ -19,7 +19,7 @@ from streamhedge.sim.faults import Faults
 from streamhedge.sim.grammar import Message
 from streamhedge.sim.market import Contract
 from streamhedge.sim.orders import SimOrder, check_margin, matches, parse_order, reaches, reducible
-from streamhedge.sim.refusals import Refusal
+from streamhedge.sim.refusals import Refusal, whole
 
 D = Decimal
 IOC_REMAINDER, DISPLACED, MARKET_REMAINDER, PREVENTED = "2", "4", "9", "1"
@@ -94,9 +94,7 @@ class Engine:
         if not number and not name:
             raise Refusal(-1102, "orderId")
         if number:
-            if not number.isdigit():
-                raise Refusal(-1102, "orderId")
-            order = self.orders.get(int(number))
+            order = self.orders.get(whole(number, -1102, "orderId"))
             return order if order is not None and order.symbol == symbol else None
         return self.orders.get(self._named.get((symbol, name), 0))
 

@@ -81,3 +81,18 @@ class Refusal(Exception):
         self.code = code
         self.status, text = ERRORS[code]
         self.body: dict[str, Any] = {"code": code, "msg": text.format(*words)}
+
+
+def whole(text: str, code: int, *words: object) -> int:
+    """Read a whole number as the exchange does: ASCII digits that fit 64 bits.
+
+    Args:
+        text: What was sent.
+        code: What is said to anything else, filled in with ``words``.
+
+    Raises:
+        Refusal: It is anything else.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Refusal(code, *words)
+    return int(text)

@@ -54,6 +54,17 @@ def test_the_signature_covers_the_encoded_text() -> None:
     assert found.code == -1121  # the signature held; there is no such contract
 
 
+@pytest.mark.parametrize("number", ["²", "٣", "1" * 20, "-1", "1.0", " "])
+def test_a_whole_number_is_ascii_digits_that_fit_64_bits(number: str) -> None:
+    desk = Desk()
+    assert desk.rest("GET", BALANCE, timestamp=number).code == -1102
+    assert desk.rest("GET", BALANCE, recvWindow=number).code == -1130
+    assert desk.rest("GET", "/fapi/v1/order", symbol=BTC, orderId=number).code == -1102
+    assert desk.rest("GET", "/fapi/v1/algoOrder", algoId=number).code == -1102
+    assert desk.rest("GET", "/fapi/v1/userTrades", symbol=BTC, limit=number).code == -1130
+    assert desk.rest("POST", "/fapi/v1/leverage", symbol=BTC, leverage=number).code == -4028
+
+
 def test_an_ed25519_key_signs_rest_and_logs_a_session_on() -> None:
     secret = Ed25519PrivateKey.generate()
     pem = secret.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
