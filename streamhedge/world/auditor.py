@@ -80,6 +80,8 @@ class Meant:
     foreign_before: int = 0
     unseen: bool = False
     absences: list[int] = field(default_factory=list)
+    fills: list[tuple[int, Decimal]] = field(default_factory=list)
+    """When it filled how much while it could, as far as the product's position does not show it yet."""
 
     @property
     def sign(self) -> int:
@@ -364,6 +366,12 @@ class Auditor:
         elif fields.get("error", {}).get("code") == -2013:
             meant.absences.append(self.schedule.now_ns)
 
+    def _end_forgotten(self) -> None:
+        """What a power loss took from the ledger is over when its quarantine is."""
+        now_ns = self.schedule.now_ns
+        for meant in [m for m in self.live.values() if m.forgotten_until_ns and now_ns >= m.forgotten_until_ns]:
+            self._end(meant.client_id)
+
     def _end(self, name: str) -> None:
         meant = self.live.pop(name, None)
         if meant is not None:
@@ -378,8 +386,7 @@ class Auditor:
         self.note(
             f"< {order.side.value} {order.quantity} @ {order.price} ro={order.reduce_only} {name}: {order.reason}"
         )
-        for other in [m for m in self.live.values() if m.forgotten_until_ns and now_ns >= m.forgotten_until_ns]:
-            self._end(other.client_id)
+        self._end_forgotten()
         meant = Meant(
             client_id=name,
             symbol=order.symbol,
@@ -579,6 +586,7 @@ class Auditor:
         if not trades or trades[-1].trade_id <= self._trade_seen:
             return
         self._filled = True
+        self._end_forgotten()
         fresh = []
         for trade in reversed(self.exchange.engine.trades):
             if trade.trade_id <= self._trade_seen:
@@ -593,15 +601,19 @@ class Auditor:
             self.fees[name] = self.fees.get(name, ZERO) + trade.fee
             self.note(f"venue {name} {signed:+f} {symbol}: {before} → {after}")
             meant = self.meant.get(name)
-            # What executes after its quarantine nobody can have waited for (FAULTS O18): it counts as somebody else's.
-            ghost = meant is not None and 0 < meant.sent_ns < self.schedule.now_ns - self.quarantine_ns
-            if meant is None or meant.ended or ghost:
-                self.blind[symbol] = self.blind.get(symbol, ZERO) + trade.quantity
-                self.foreign[symbol] = self.foreign.get(symbol, 0) + 1
+            if meant is None or meant.ended:
+                self._surprised(symbol, trade.quantity)
                 if meant is not None and meant.gave_up:
                     self.count("fill after we gave it up")
+            else:
+                meant.fills.append((self.schedule.now_ns, trade.quantity))
             if meant is not None:
                 self._own_fill(meant, before, after)
+
+    def _surprised(self, symbol: str, quantity: Decimal) -> None:
+        """The position moved in a way that nobody here can have reckoned with."""
+        self.blind[symbol] = self.blind.get(symbol, ZERO) + quantity
+        self.foreign[symbol] = self.foreign.get(symbol, 0) + 1
 
     def _own_fill(self, meant: Meant, before: Decimal, after: Decimal) -> None:
         if meant.symbol == self.hedge.symbol and abs(self.wanted() + after) < abs(self.wanted() + before):
@@ -728,6 +740,12 @@ class Auditor:
     def _give_up(self, meant: Meant) -> None:
         self._end(meant.client_id)
         meant.gave_up = True
+        # Both absences and the snapshot were right when they were asked for; what has filled since is a ghost already
+        # (FAULTS O6), and the decision made in the very step of giving up cannot know it.
+        for at_ns, quantity in meant.fills:
+            if at_ns >= self._snapshot_asked_ns:
+                self._surprised(meant.symbol, quantity)
+                self.count("fill while we gave it up")
 
     def _is_absent(self, meant: Meant) -> bool:
         """Tell whether the whole absence rule holds: two answers a second apart and a snapshot, all from after Tq."""
@@ -743,6 +761,9 @@ class Auditor:
             if ours == held:
                 self._wrong_since.pop(symbol, None)
                 self.blind[symbol] = ZERO
+                for meant in self.live.values():
+                    if meant.symbol == symbol:
+                        meant.fills.clear()
                 continue
             since = self._wrong_since.setdefault(symbol, now_ns)
             if state.book_status.value != "LIVE":

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from streamhedge.domain.events import OutcomeKind
+from streamhedge.domain.events import AccountUpdate, ExecutionReport, OutcomeKind, Owner
 from streamhedge.domain.order import Report
-from streamhedge.reactor import orders
+from streamhedge.domain.values import ZERO
+from streamhedge.reactor import orders, reactor
+from streamhedge.reactor.state import Core
 from streamhedge.runtime import inputs
 from tests.simulation import unknowns as worlds
 from tests.simulation.unknowns import FATES, WAYS, Found, unknowns
@@ -87,6 +89,28 @@ def a_doubt_is_never_asked_about(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(orders, "QUERY_EVERY_NS", 10**15)
 
 
+def a_fill_after_the_quarantine_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What one would do who holds an order for dead because its window has passed."""
+
+    def is_late(core: Core, symbol: str) -> bool:
+        own = [order for order in core.state.orders.values() if order.symbol == symbol]
+        return bool(own) and core.now_ns - own[-1].decided_ns > orders.quarantine_ns(core)
+
+    def reported(core: Core, event: ExecutionReport) -> None:
+        if event.owner is Owner.OURS and is_late(core, event.symbol):
+            report = Report.ENDED if event.report is Report.FILLED else event.report
+            event = replace(event, report=report, cumulative_quantity=ZERO, last_quantity=ZERO)
+        honest_report(core, event)
+
+    def updated(core: Core, event: AccountUpdate) -> None:
+        if not any(is_late(core, row.symbol) for row in event.positions):
+            honest_update(core, event)
+
+    honest_report, honest_update = reactor.on_execution_report, reactor.HANDLERS[AccountUpdate]
+    patch.setattr(reactor, "on_execution_report", reported)
+    patch.setitem(reactor.HANDLERS, AccountUpdate, updated)
+
+
 PLANTED: list[Plant] = [
     an_answer_that_proves_nothing_is_a_refusal,
     a_request_is_sent_again,
@@ -99,6 +123,12 @@ PLANTED: list[Plant] = [
 def test_a_planted_bug_shows(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     assert any(unknowns(seed, EACH).wrong for seed in PLANT_WORLDS), f"no world noticed that {plant.__name__}"
+
+
+def test_forgetting_a_fill_after_the_quarantine_shows_as_doubled_exposure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what fills after an order was rightly given up, or in that very moment, counts as somebody else's."""
+    a_fill_after_the_quarantine_is_forgotten(monkeypatch)
+    assert any(unknowns(seed, EACH).kind == "doubled" for seed in PLANT_WORLDS)
 
 
 def test_the_same_seed_is_the_same_world() -> None:
