@@ -330,8 +330,8 @@ class State:
     last_gap: Gap | None = None
     heard: Heard | None = None
     previous_epoch: int | None = None
-    takeover: bool = False
     """The run before this one in the ledger; None where nobody says, as in a recording of an earlier version."""
+    takeover: bool = False
     attribution: Attribution = field(default_factory=Attribution)
     heard_changes: dict[str, int] = field(default_factory=dict)
     budget: BudgetChanged | None = None

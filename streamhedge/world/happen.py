@@ -222,7 +222,8 @@ def _times(world: World, kind: str, value: str) -> None:
 
 def _part_of_snapshot(world: World, kind: str, value: str) -> None:
     """One snapshot lacks rows; two in a row that agree are the venue's own word, and believed."""
-    if world.schedule.now_ns - world.cut_snapshot_ns > CUT_EVERY_NS:
+    waiting = any(fault.name == kind for fault in world.exchange.faults.armed)
+    if not waiting and world.schedule.now_ns - world.cut_snapshot_ns > CUT_EVERY_NS:
         world.cut_snapshot_ns = world.schedule.now_ns
         _fault(world, kind, value)
 

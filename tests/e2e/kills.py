@@ -29,6 +29,8 @@ LOST_ANSWERS = ("O1=executed", "O1=not_executed", "O1=late", "O15=executed", "O1
 RECORDED = (0, 5, 6)
 """Exit codes of a trade that is in the float: hedged, late, still naked for a named reason."""
 REFUSED, NOT_RUNNING = 2, 3
+RESTED_S = 90.0
+"""A minute of the venue's, and the audit that shows it."""
 CLEAR_LIMIT_S = 5.0
 DOUBT_LIMIT_S = 2.0 + 3.0 + 2.0
 """Tq + 2 s, with Tq = recv_window (2 s) + 3 s."""
@@ -121,11 +123,21 @@ class Lane:
                     await self._check()
                     if client.done():
                         client.result()
+                    await self._rested()
                 if kind == "end":
                     self._ended(await program.stopped())
                     return
                 await self._aim(kind, program)
                 killed = await self._kill(program, kind)
+
+    async def _rested(self) -> None:
+        """Wait while a start would find the address's rate budget spent: so many starts a minute no person makes."""
+
+        async def room() -> bool:
+            status = await self._account.status()
+            return status is not None and 2 * status["rate"]["weight_1m"]["used"] < status["rate"]["weight_1m"]["limit"]
+
+        await until("the rate budget has room for a start", room, ceiling_s=RESTED_S)
 
     async def _started(self, killed: Killed, seconds: float, started_s: float) -> Start:
         """Return a start with what the interpreter took of it: a busy machine shows there first."""
