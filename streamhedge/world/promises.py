@@ -38,6 +38,8 @@ MS = 1_000_000
 S = 1_000 * MS
 ZERO = D(0)
 STEP = D("0.001")
+COARSE_STEP = D("0.002")
+"""What the venue's step may have been for a while, and may be still as the product knows: less cannot be cut."""
 LADDER_WITHIN_NS = 6 * S
 """A refused cut waits 4 s at most."""
 ROOM = D("0.35")
@@ -74,7 +76,7 @@ class Promises:
         self._close_trades: dict[int, None] = {}
         self._wait_until_ns = 0
         self._near_since_ns = 0
-        self._wallet_known = False
+        self._wallet_held: Decimal | None = None
         self._limits = ""
         self._latched: dict[str, bool] = {}
         """What was latched after the last input: HALTED ("") and symbols; empty at the start of a run."""
@@ -94,7 +96,7 @@ class Promises:
         self._closes.clear()
         self._close_trades.clear()
         self._wait_until_ns = self._near_since_ns = 0
-        self._wallet_known = self._resumed = False
+        self._wallet_held, self._resumed = None, False
         self._latched.clear()
         self._codes.clear()
         self.stepped_ms = 0
@@ -166,7 +168,7 @@ class Promises:
         if order.purpose.value == "hedge" and gap * mark < self.hedge.band * D("0.98") and wanted >= STEP:
             raise Broken("8", f"{name} hedges {order.quantity} with {held} held and {wanted} wanted: inside the band")
         flat = self.policy.ladder.close_action is CloseAction.FLATTEN
-        clear = self._alone(order.symbol) and self._wallet_known and not flat
+        clear = self._alone(order.symbol) and self._knows_wallet() and not flat
         if order.purpose.value == "ladder" and clear and self.left_after(order.symbol, ROOM) > 0:
             raise Broken("L", f"{name} cuts with more than {ROOM * 100:f} % to liquidation")
 
@@ -223,7 +225,7 @@ class Promises:
         symbol, now_ns = self.hedge.symbol, self.schedule.now_ns
         balance = state.book.balances.get(self.policy.margin_asset)
         account = self.exchange.account
-        self._wallet_known = balance is not None and balance.cross_wallet_balance == account.cross_wallet
+        self._wallet_held = balance.cross_wallet_balance if balance is not None else None
         memory = state.memory[symbol]
         able = (
             state.halted is None
@@ -234,8 +236,9 @@ class Promises:
             and now_ns - marked_ns < FRESH_NS
             and self.exchange.contracts[symbol].status == "TRADING"
             and now_ns >= self._wait_until_ns
-            and self._wallet_known
+            and self._knows_wallet()
             and self._alone(symbol)
+            and abs(account.position(symbol).amount) >= COARSE_STEP
         )
         ladder = self.policy.ladder
         near = (ladder.reduce + ladder.close) / 2
@@ -245,6 +248,10 @@ class Promises:
         self._near_since_ns = self._near_since_ns or now_ns
         if now_ns - self._near_since_ns > LADDER_WITHIN_NS:
             raise Broken("L", f"below {near * 100:f} % to liquidation for {LADDER_WITHIN_NS // S} s and nothing is cut")
+
+    def _knows_wallet(self) -> bool:
+        """Tell whether the product, at its last input, had the wallet that the venue has now."""
+        return self._wallet_held == self.exchange.account.cross_wallet
 
     def _alone(self, symbol: str) -> bool:
         """Tell whether the symbol's position is a cross short that shares its margin with no other."""
