@@ -40,7 +40,12 @@ def shrink(outcome: Outcome, recover: Recover, *, tell: Callable[[int], None] = 
         if size == 1 and not shrunk:
             break
         size = max(1, size // 2)
-    return World(replace(best.case, options=replace(best.case.options, keep=True)), recover).run()
+    return with_recording(best, recover)
+
+
+def with_recording(outcome: Outcome, recover: Recover) -> Outcome:
+    """Play a world once more, and keep what it recorded."""
+    return World(replace(outcome.case, options=replace(outcome.case.options, keep=True)), recover).run()
 
 
 def _cut(outcome: Outcome) -> Outcome:

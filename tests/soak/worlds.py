@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(said: argparse.Namespace) -> int:
     """Play them all and say what came of them."""
     words = [sys.executable, "-m", "streamhedge", "simulate", "--seeds", said.seeds, "--hours", said.hours, "--json"]
-    words += ["--keep-going", "--jobs", str(said.jobs), "--out", said.out]
+    words += ["--keep-going", "--no-shrink", "--jobs", str(said.jobs), "--out", said.out]
     played = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if not played.stdout.strip():
         print("the worlds did not come to an end", file=sys.stderr)

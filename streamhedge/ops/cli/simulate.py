@@ -39,6 +39,9 @@ TELL_EVERY_S = 5.0
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("."), help="Where failing worlds go.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Worlds at once, one process each.  [default: all cores]")
 @click.option("--keep-going", is_flag=True, help="Go on with the other seeds after a violation.")
+@click.option(
+    "--shrink/--no-shrink", default=True, help="Make a failing world small at once; --case does it later too."
+)
 def simulate(**said: Any) -> None:
     """Run the product against the simulated exchange in seeded worlds full of faults; exit 0 when every invariant holds.
 
@@ -61,7 +64,8 @@ def simulate(**said: Any) -> None:
     for name, what in EXCUSED.items():
         common.detail(f"excused: {name}: {what}")
     total = _Total(common, len(plays), said["folder"])
-    with _played(plays, min(said["jobs"] or os.cpu_count() or 1, len(plays))) as outcomes:
+    play = partial(_play, small=said["shrink"])
+    with _played(play, plays, min(said["jobs"] or os.cpu_count() or 1, len(plays))) as outcomes:
         for outcome in outcomes:
             total.add(outcome)
             if total.violations and not said["keep_going"]:
@@ -78,31 +82,33 @@ def simulate(**said: Any) -> None:
 
 
 @contextlib.contextmanager
-def _played(plays: list[Callable[[], Case]], jobs: int) -> Iterator[Iterator[Outcome]]:
+def _played(
+    play: Callable[[Callable[[], Case]], Outcome], plays: list[Callable[[], Case]], jobs: int
+) -> Iterator[Iterator[Outcome]]:
     """Yield what became of each case as soon as it is known, played by so many processes at once."""
     if jobs == 1:
-        yield map(_play, plays)
+        yield map(play, plays)
         return
     # A fork shares what is loaded, and plays the very same code as this process would.
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield pool.imap_unordered(_play, plays)
+        yield pool.imap_unordered(play, plays)
 
 
-def _play(play: Callable[[], Case]) -> Outcome:
-    """Play one world; one that fails is made as small as it fails, here, while the others go on."""
+def _play(draws: Callable[[], Case], *, small: bool) -> Outcome:
+    """Play one world; one that fails is made as small as it fails where that is wanted, while the others go on."""
     from streamhedge.live.recovery import recovered
-    from streamhedge.world.shrink import shrink
+    from streamhedge.world.shrink import shrink, with_recording
     from streamhedge.world.world import World
 
-    case = play()
+    case = draws()
     outcome = World(case, recovered).run()
     if outcome.violation is None:
         outcome.lines = []
         return outcome
     found = str(outcome.violation)
-    small = shrink(outcome, recovered)
-    small.found, small.options = found, case.json()["options"]
-    return small
+    kept = shrink(outcome, recovered) if small else with_recording(outcome, recovered)
+    kept.found, kept.options = found, case.json()["options"]
+    return kept
 
 
 class _Total:
