@@ -17,6 +17,7 @@ StreamhedgeError
 ├── StoreError                no memory, no trading
 │   ├── JournalCorrupt
 │   └── LedgerUnwritable
+│       └── LedgerDamaged
 └── ReplayDiverged            (seq, expected, actual)
 
 Inside the core an expected refusal is a value, not an exception; whatever else escapes is a bug and stops the process.
@@ -113,6 +114,10 @@ class JournalCorrupt(StoreError):
 
 class LedgerUnwritable(StoreError):
     """The ledger could not commit; nothing may be sent."""
+
+
+class LedgerDamaged(LedgerUnwritable):
+    """The ledger cannot be read: what we meant is not known, so nothing may be sent."""
 
 
 class ReplayDiverged(StreamhedgeError):

@@ -46,7 +46,7 @@ from streamhedge.live.recovery import boot_id, recovered
 from streamhedge.live.results import TradeResult, hedge_result
 from streamhedge.live.rollback import older_copy
 from streamhedge.live.spot import SpotSource
-from streamhedge.live.status import blocked_rows, core_status, core_summary, in_band
+from streamhedge.live.status import blocked_rows, core_status, core_summary, depeg_status, in_band
 from streamhedge.live.upkeep import Upkeep
 from streamhedge.reactor.decide import gate_context, view_of
 from streamhedge.reactor.orders import quarantine_ns
@@ -60,7 +60,7 @@ from streamhedge.settings.endpoints import DEMO, LIVE, Endpoints, checked
 from streamhedge.settings.folders import default_state_dir
 from streamhedge.settings.secrets import Secret, fingerprint, load_secret
 from streamhedge.store.journal import JournalWriter
-from streamhedge.store.ledger import Ledger
+from streamhedge.store.ledger import Ledger, set_aside
 from streamhedge.store.lock import InstanceLock
 from streamhedge.venue.clock import BootClock
 from streamhedge.wire.signing import signer_of
@@ -70,6 +70,11 @@ TRADE_WAIT_S = 10.0
 PASSING = ("stale", "price", "refused", "venue", "ramp")
 """Causes of being blocked that end by themselves, mostly within seconds: worth waiting for."""
 FIRST_START = "first start on this account with an empty ledger: check the plan, then `streamhedge resume --reason …`"
+
+NEW_BOOKS = (
+    "new books begin with `initial` for the float and what the venue holds for the position: compare the float with the "
+    "treasury's own records, correct it by `streamhedge trade set`, then `streamhedge resume --reason …`"
+)
 
 
 class Hedger(AbstractAsyncContextManager["Hedger"]):
@@ -87,6 +92,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         shadow: bool = False,
         resume: bool = False,
         takeover: bool = False,
+        accept_venue_truth: bool = False,
         on_notes: Callable[[tuple[Note, ...], int], None] | None = None,
         spot_keys: tuple[Secret, Secret] | None = None,
     ) -> None:
@@ -102,6 +108,8 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             resume: Lift a halt that is latched, at the start.
             takeover: Go on where an older run still trades the account from elsewhere, instead of halting; that one halts
                 at this one's first order. The lock of this host is not taken from anybody.
+            accept_venue_truth: Where the ledger is damaged, set it aside and begin new books, REDUCING until a person has
+                checked the float; without it such a ledger refuses to start.
             on_notes: Told the notes of each input and its receive time; must not block.
             spot_keys: The spot account's key and secret, where [spot] is configured; the account's own without.
 
@@ -126,6 +134,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         self._shadow = shadow
         self._resume = resume
         self._takeover = takeover
+        self._accept_venue_truth = accept_venue_truth
         self._endpoints = endpoints
         self._on_notes = on_notes
         self._turn = asyncio.Event()
@@ -170,14 +179,18 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
 
         Raises:
             AlreadyRunning: another process holds the account.
+            LedgerDamaged: the books cannot be read; nothing was started.
             ConfigError, StoreError: nothing was started.
         """
         async with AsyncExitStack() as stack:
             self.lock = InstanceLock(f"{self.venue}-{self.account}", state_dir=self.folder)
             stack.callback(self.lock.release)
-            self.ledger = Ledger(self.folder / "ledger.sqlite")
-            stack.callback(self.ledger.close)
             now_ns, boot = self.clock.now_ns(), boot_id()
+            path, aside, wrong = self.folder / "ledger.sqlite", None, ""
+            if self._accept_venue_truth:
+                aside, wrong = set_aside(path, f"damaged-{_compact(now_ns)}")
+            self.ledger = Ledger(path)
+            stack.callback(self.ledger.close)
             older, above = older_copy(self.ledger, self.record_dir)
             if older:  # latched before anything else is written: a crash right after must not forget it
                 self.ledger.set_state("halted", {"reason": older})
@@ -190,9 +203,11 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
                 started_ms=now_ns // NS_PER_MS, boot_id=boot, version=__version__, above=above
             )
             seeded = {trade.asset: True for trade in self.ledger.float_trades()}
-            if not seeded and self.venue != "sim":
+            if aside is not None:
+                self.ledger.set_state("reduce", {"reason": NEW_BOOKS})
+            elif not seeded and self.venue != "sim":
                 self.ledger.set_state("reduce", {"reason": FIRST_START})
-            name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now_ns // 1_000_000_000))}-e{self.epoch}"
+            name = f"{_compact(now_ns)}-e{self.epoch}"
             self.journal = self._journal(name)
             self.feed = Feed(self.journal, lambda: self.pump)
             state = recovered(self.ledger, self.policy, epoch=self.epoch, now_ns=now_ns, boot=boot, shadow=self._shadow)
@@ -218,6 +233,11 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             await stack.enter_async_context(self._machine)
             self._machine.between(upkeep.between)
             self._machine.feed("tick", b'{"lag_ms":0}')
+            if aside is not None:
+                text = f"the ledger was damaged and stands in {aside} now ({wrong}); {NEW_BOOKS}"
+                self._tell(text, code="new_books")
+            elif self._accept_venue_truth:
+                self._tell("the ledger is whole: nothing was set aside", code="new_books", level=Level.INFO)
             if self._takeover:
                 text = f"this run, epoch {self.epoch}, takes the account over: an older one elsewhere halts at its first order"
                 self._tell(text, code="takeover", level=Level.WARNING)
@@ -593,7 +613,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         return self.status()
 
     def reload(self, config: Config, *, uid: int) -> Reload:
-        """Take bands and tighter limits of a configuration that was read again, at once and together.
+        """Take bands, tighter limits and the quote asset's price of a configuration that was read again, together.
 
         Returns:
             What was applied, and what needs a restart.
@@ -602,7 +622,15 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         if found.applied:
             self._machine.feed("config", orjson.dumps(to_plain(found.event)))
             self.policy = self.core.policy
-        return found
+        was, wanted = self.config.settings.usd_per_quote, config.settings.usd_per_quote
+        priced = (f"usd_per_quote {was} → {wanted}",) if wanted != was else ()
+        if priced:  # it decides nothing: no input of the reactor's
+            self.config = replace(
+                self.config, settings=self.config.settings.model_copy(update={"usd_per_quote": wanted})
+            )
+            self._tell(priced[0], code="config", level=Level.INFO)
+        waits = tuple(f"{name}: changing it needs a restart" for name in self.config.tables_changed(config))
+        return replace(found, applied=found.applied + priced, refused=found.refused + waits)
 
     async def _act(self, rows: dict[str, dict[str, object]], said: dict[str, object]) -> None:
         """Write the latches durably, then let the verb act."""
@@ -671,6 +699,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
             **{"pid": os.getpid(), "version": __version__, "venue": self.venue, "epoch": self.epoch},
             "uptime_s": round((now_ns - self.core.state.meter.started_ns) / 1e9, 1),
             **core_status(self.core, now_ns),
+            "depeg": depeg_status(self.core, self.config.settings.usd_per_quote),
             **{"streams": streams, "clock_offset_ms": self.pump.session.offset_ms},
             "rate": session.budget.shown(now_ns),
             "recording": str(self.journal.path),
@@ -683,6 +712,7 @@ class Hedger(AbstractAsyncContextManager["Hedger"]):
         ids = self._ids if self._machine.ended else self.ledger.client_order_ids()
         return {
             **core_summary(self.core, self.clock.now_ns()),
+            "depeg": depeg_status(self.core, self.config.settings.usd_per_quote),
             "event_to_sent_ms": {"p50": _share(waits, 50), "p99": _share(waits, 99)},
             "reconnects": self.pump.session.state.reconnects,
             "digest": self.pump.digest(),
@@ -701,6 +731,11 @@ class _Booked:
     fed_ns: int
     float_before: Decimal
     position_before: Decimal
+
+
+def _compact(now_ns: int) -> str:
+    """Return a time as it stands in names of files, UTC."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now_ns // 1_000_000_000))
 
 
 def _share(waits: list[int], percent: int) -> float | None:

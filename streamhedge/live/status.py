@@ -8,7 +8,7 @@ from typing import Any
 from streamhedge.domain.canonical import to_plain
 from streamhedge.domain.events import FloatTradeKind, PositionSide
 from streamhedge.domain.order import Order, OrderStatus
-from streamhedge.domain.values import NS_PER_MS, ZERO, divide, exact
+from streamhedge.domain.values import NS_PER_MS, ONE, ZERO, divide, exact
 from streamhedge.reactor.backstop import open_stops
 from streamhedge.reactor.exposure import pending_interval
 from streamhedge.reactor.state import Core, symbol_state, trading_state
@@ -192,6 +192,22 @@ def attribution_status(core: Core) -> dict[str, Any]:
         lines = attribution.lines()
         change = attribution.value() - attribution.value_at_start if attribution.began else ZERO
     return {"change": _text(round(change, 8)), "lines": {name: _text(round(lines[name], 8)) for name in sorted(lines)}}
+
+
+def depeg_status(core: Core, usd_per_quote: Decimal | None) -> dict[str, str] | None:
+    """Return what the quote asset's own price in USD does to the treasury; None where no price is configured.
+
+    A perpetual makes the float neutral against its quote asset and no further: float and wallet lose with it what the
+    treasury's cash in USD does not (HEDGING §7). ``value``: float, wallet and open profit, quote units; ``depeg_usd``:
+    what they are worth above their value at par, USD; - is a loss.
+    """
+    attribution = core.state.attribution
+    if usd_per_quote is None or not attribution.began:
+        return None
+    with exact():
+        value = attribution.value() - attribution.usd
+        depeg = value * (usd_per_quote - ONE)
+    return {"usd_per_quote": _text(usd_per_quote), "value": _text(round(value, 8)), "depeg_usd": _cents(depeg)}
 
 
 def controls_status(core: Core) -> dict[str, int]:

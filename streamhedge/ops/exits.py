@@ -7,11 +7,12 @@ from streamhedge.errors import (
     AuthenticationError,
     CommandError,
     ConfigError,
+    LedgerDamaged,
     NotRunning,
     StreamhedgeError,
 )
 
-OK, FAILURE, USAGE, UNREACHABLE, CONFIG, TIMEOUT, HALTED, TAKEN = 0, 1, 2, 3, 4, 5, 6, 7
+OK, FAILURE, USAGE, UNREACHABLE, CONFIG, TIMEOUT, HALTED, TAKEN, UNRECONCILED = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 _CODES: tuple[tuple[type[StreamhedgeError], int], ...] = (
     (CommandError, USAGE),
@@ -19,6 +20,7 @@ _CODES: tuple[tuple[type[StreamhedgeError], int], ...] = (
     (ConfigError, CONFIG),
     (AuthenticationError, CONFIG),
     (AlreadyRunning, TAKEN),
+    (LedgerDamaged, UNRECONCILED),
 )
 
 

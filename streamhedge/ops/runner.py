@@ -63,6 +63,7 @@ class Plan:
     shadow: bool = False
     resume: bool = False
     takeover: bool = False
+    accept_venue_truth: bool = False
     live: bool = False
     trades: list[TimedTrade] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
@@ -142,6 +143,7 @@ async def _with_hedger(
         shadow=plan.shadow,
         resume=plan.resume,
         takeover=plan.takeover,
+        accept_venue_truth=plan.accept_venue_truth,
         on_notes=heard,
         spot_keys=spot_keys,
     )

@@ -160,6 +160,10 @@ def _account(status: Fields) -> Panel:
     ratio = percent(account["margin_ratio"])
     grid.add_row("maintenance", rounded(account["maintenance_margin"], 2), f"margin ratio {ratio}, {old}")
     grid.add_row("funding", realised, "realised; + was received")
+    depeg = status.get("depeg")
+    if depeg is not None:
+        at = f"{depeg['usd_per_quote']} USD per {account['asset']}, on {rounded(depeg['value'], 2)}"
+        grid.add_row("depeg", f"{rounded(depeg['depeg_usd'], 2)} USD", at)
     advice = status.get("allocation")
     if advice is not None:
         said = f"{advice['suggestion']} {advice['amount']} {advice['unit']}"

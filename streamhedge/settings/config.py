@@ -44,6 +44,8 @@ from streamhedge.settings.places import Places, Source, explained
 ENV_PREFIX = "STREAMHEDGE__"
 PACKAGED = "demo.toml"
 FAULTS_MOST = 40
+COMPARED = ("hedge", "ladder", "limits", "funding_policy", "backstop", "usd_per_quote")
+"""Tables whose changes a running hedger takes, or names key by key."""
 LINE_MOST = 400
 HEAD = "the configuration does not fit; nothing was started"
 
@@ -63,6 +65,15 @@ class Config:
         """Return the effective values, JSON-ready; they hold no secret, only where secrets come from."""
         found: dict[str, Any] = orjson.loads(orjson.dumps(self.settings.model_dump(), default=_plain))
         return found
+
+    def tables_changed(self, other: Config) -> list[str]:
+        """Return what else differs but what a running hedger compares itself (``rules.reload``), as it is written."""
+        here, there = self.canonical(), other.canonical()
+        return [
+            name if not isinstance(here[name] or there[name], dict | list) else f"[{name}]"
+            for name in here
+            if here[name] != there[name] and name not in COMPARED
+        ]
 
     def hash(self) -> str:
         """Return 16 hex digits over the effective values; the same values give the same, however they were written."""

@@ -26,10 +26,6 @@ from streamhedge.settings.units import amount, fraction, milliseconds, split_uni
 from streamhedge.wire.streams import name_of
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-NOT_BUILT_YET = {
-    "usd_per_quote": "not built: reports are in the quote asset, and no line tells what its own price in USD did",
-}
-"""What SURFACE names and this version does not do: accepting it would promise it."""
 
 
 def _money(value: object) -> Decimal:
@@ -279,6 +275,7 @@ class Settings(Part):
     """The whole configuration."""
 
     venue: Literal["sim", "demo", "live"]
+    usd_per_quote: Decimal | None = Field(default=None, gt=0, le=2)
     hedge: list[HedgeTable] = Field(min_length=1)
     ladder: LadderTable
     limits: LimitsTable

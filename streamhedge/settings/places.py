@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from streamhedge.domain.values import record
-from streamhedge.settings.model import NOT_BUILT_YET, Settings
+from streamhedge.settings.model import Settings
 
 _TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 _KEY = re.compile(r"""\s*["']?([A-Za-z0-9_.-]+)["']?\s*=\s*(.*)""")
@@ -112,8 +112,6 @@ def _line(fault: Any, places: Places) -> str:
     if fault["type"] == "missing":
         return f"{where}: {key} is missing: it has no default, say it"
     if fault["type"] == "extra_forbidden":
-        if key in NOT_BUILT_YET:
-            return f"{where}: {key} would do nothing: {NOT_BUILT_YET[key]}; remove it"
         known = _known(location)
         guess = difflib.get_close_matches(last, known, n=1)
         hint = f"did you mean {guess[0]}?" if guess else f"known here: {', '.join(known)}"

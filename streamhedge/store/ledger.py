@@ -32,7 +32,7 @@ from streamhedge.domain.events import FloatTrade
 from streamhedge.domain.order import OPEN_STATUSES, Order
 from streamhedge.domain.stop import OPEN_STOPS, Stop
 from streamhedge.domain.values import NS_PER_MS, TradeId
-from streamhedge.errors import CommandError, LedgerUnwritable, StoreError
+from streamhedge.errors import CommandError, LedgerDamaged, LedgerUnwritable, StoreError
 from streamhedge.store.journal import open_new, own_folder
 from streamhedge.store.tables import tables_of
 
@@ -64,6 +64,8 @@ CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 
 DAMAGED = (sqlite3.Error, OSError, OverflowError, UnicodeDecodeError)
 """What the library raises on a file that is damaged: its own words about one may quote bytes that are no text."""
+DAMAGE_CODES = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What it says when the file itself is at fault (a table that lacks is an ERROR), not the disk, a lock or a permission."""
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a damaged body may raise."""
 
@@ -76,6 +78,7 @@ class Ledger:
         read_only: For commands that only look: nothing is made, every write is refused.
 
     Raises:
+        LedgerDamaged: it is no ledger any more.
         LedgerUnwritable: it cannot be opened, is not ours alone, or is of a newer program.
     """
 
@@ -99,6 +102,8 @@ class Ledger:
             self._prepare(read_only=read_only)
             marked, self._marked_epoch = _read_mark(self._mark)  # before the count in the file: that one may be growing
         except DAMAGED as error:
+            if _is_damage(error):
+                raise self._unreadable(str(error)) from error
             raise LedgerUnwritable(
                 f"ledger {path} cannot be opened: {error}; nothing was started. Repair the disk or the permissions, or "
                 "restore the file from a backup"
@@ -208,12 +213,16 @@ class Ledger:
         try:
             return self._reading.execute(sql, values).fetchall()
         except DAMAGED as error:
-            raise self._unreadable(str(error)) from error
+            if _is_damage(error):
+                raise self._unreadable(str(error)) from error
+            raise LedgerUnwritable(
+                f"ledger {self.path} cannot be read now: {error}. Repair the disk, then restart"
+            ) from error
 
-    def _unreadable(self, what: str) -> LedgerUnwritable:
-        return LedgerUnwritable(
+    def _unreadable(self, what: str) -> LedgerDamaged:
+        return LedgerDamaged(
             f"ledger {self.path} cannot be read: {what}. `streamhedge ledger verify` names what is damaged; put back what "
-            "`streamhedge ledger backup` wrote"
+            "`streamhedge ledger backup` wrote, or `streamhedge run --accept-venue-truth` sets it aside and begins new books"
         )
 
     def _plain(self, kind: Any, body: str, what: str) -> Any:
@@ -538,6 +547,47 @@ class Ledger:
         """Close the connections; the last one folds the log into the file."""
         for connection in (self._reading, self._loop, self._durable):
             connection.close()
+
+
+def set_aside(path: Path, name: str) -> tuple[Path | None, str]:
+    """Move a damaged ledger, with what SQLite keeps beside it and its mark, into a folder of its own.
+
+    Args:
+        path: The ledger; the caller holds the instance lock.
+        name: What to name the folder, beside the ledger.
+
+    Returns:
+        Where it is now and what is wrong with it; (None, "") where there is none or it is whole: nothing was moved then.
+
+    Raises:
+        LedgerUnwritable: it cannot be opened for another reason than damage.
+        StoreError: it cannot be moved.
+    """
+    if not os.path.lexists(path):
+        return None, ""
+    try:
+        with closing(Ledger(path, read_only=True)) as books:
+            wrong = "; ".join(line for line in books.verify() if line != books.rolled_back)
+    except LedgerDamaged as error:
+        wrong = str(error)
+    if not wrong:
+        return None, ""
+    folder = path.with_name(name)
+    try:
+        folder.mkdir(mode=0o700)
+        for part in (path.with_name(MARK), *(path.with_name(f"{path.name}{end}") for end in ("-shm", "-wal", ""))):
+            if os.path.lexists(part):
+                part.rename(folder / part.name)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be moved to {folder}: {error.strerror}; nothing was started") from error
+    return folder, wrong
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Return whether the file is at fault: what is no error of SQLite's and no OSError comes from its damaged words."""
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGE_CODES
+    return not isinstance(error, OSError)
 
 
 def _check_ours_alone(path: Path) -> None:

@@ -26,11 +26,17 @@ async def test_a_running_hedger_reads_its_configuration_again() -> None:
 
                 base = account.base.read_text()
                 account.base.write_text(
-                    base.replace('band = "100 USDT"', 'band = "60_000 USDT"').replace("leverage = 3", "leverage = 2")
+                    "usd_per_quote = 0.95\n"
+                    + base.replace('band = "100 USDT"', 'band = "60_000 USDT"').replace("leverage = 3", "leverage = 2")
+                    + '\n[record]\ndir = "elsewhere"\n'
                 )
                 program.send(signal.SIGHUP)
                 await said("changed band of BTCUSDT 60000")
                 await said("not applied: hedge BTC: anything but band and naked_alert_after needs a restart")
+                await said("not applied: [record]: changing it needs a restart")
+                await said("usd_per_quote None → 0.95")
+                status = await account.status()
+                assert status is not None and float(status["depeg"]["depeg_usd"]) < -20_000, status["depeg"]
                 inside = await account.trade("buy", "30000", name="inside-the-new-band")
                 assert json.loads(inside.out)["hedge"]["orders"] == [], inside.out
                 account.base.write_text("this is no configuration")

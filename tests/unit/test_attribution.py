@@ -11,6 +11,7 @@ from streamhedge.domain.attribution import RESIDUAL, UNCLASSIFIED, AttributedFlo
 from streamhedge.domain.events import OrderOutcome, OutcomeKind
 from streamhedge.domain.order import Report
 from streamhedge.domain.values import Asset, Symbol, exact
+from streamhedge.live.status import depeg_status
 from tests.support import builders as make
 from tests.support.desk import Desk
 
@@ -178,3 +179,17 @@ def test_half_of_a_pair_is_waited_for_however_long_something_was_under_way() -> 
     desk.take(make.account_update(str(after), at_ms=desk.now_ms + 2), after_ms=2)
     desk.mark(after_ms=100)
     assert desk.said("unclassified") == []
+
+
+@pytest.mark.parametrize(("rate", "loss"), [("0.95", "-46060.50"), ("1", "0.00"), ("1.0004", "368.48")])
+def test_a_depeg_takes_its_share_of_float_and_wallet_and_not_of_the_cash(rate: str, loss: str) -> None:
+    desk = Desk()
+    desk.state.attribution = attribution = Attribution()
+    assert depeg_status(desk.machine.core, D(rate)) is None, "nothing is valued before the first snapshot"
+    attribution.usd, attribution.wallet = D(1_000_000), D(250_000)
+    attribution.floats[BTC] = AttributedFloat(D(10), D(67_121))
+    attribution.legs[BTCUSDT] = AttributedLeg(D(-10), D(67_000), D(67_000), D(67_000))
+    attribution.begin()
+    assert depeg_status(desk.machine.core, None) is None
+    said = depeg_status(desk.machine.core, D(rate))
+    assert said == {"usd_per_quote": rate, "value": "921210", "depeg_usd": loss}

@@ -412,16 +412,20 @@ def test_a_backstop_is_off_unless_it_is_said_and_must_stay_behind_the_ladder(tmp
     assert "distance 22 % must be above 0 and below ladder.close 20 %" in line
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        "usd_per_quote = 1",
-    ],
-)
-def test_what_would_do_nothing_is_refused_rather_than_promised(tmp_path: Path, table: str) -> None:
-    text = f"{table}\n{WHOLE}" if "[" not in table else f"{WHOLE}\n{table}\n"
-    (line,) = faults(tmp_path, text)
-    assert "would do nothing" in line and "remove it" in line
+@pytest.mark.parametrize("said", ["0", "-1", "2.5", "par"])
+def test_the_quote_assets_price_is_optional_and_a_price(tmp_path: Path, said: str) -> None:
+    assert load(tmp_path).settings.usd_per_quote is None
+    assert load(tmp_path, f"usd_per_quote = 0.95\n{WHOLE}").settings.usd_per_quote == D("0.95")
+    (line,) = faults(tmp_path, f'usd_per_quote = "{said}"\n{WHOLE}')
+    assert "hedge.toml:1" in line and "usd_per_quote" in line
+
+
+def test_every_table_that_differs_is_named_but_those_that_are_compared_key_by_key(tmp_path: Path) -> None:
+    now = load(tmp_path)
+    other = load(tmp_path, f"{WHOLE}\n[record]\ndir = 'elsewhere'\n", sets=("sim.seed=8", "limits.max_naked=1"))
+    assert other.tables_changed(now) == now.tables_changed(other) == ["[record]", "[sim]"]
+    assert load(tmp_path, f"usd_per_quote = 0.95\n{WHOLE}").tables_changed(now) == []
+    assert load(tmp_path, sets=("venue=demo",)).tables_changed(now) == ["venue"]
 
 
 # ---------------------------------------------------------------- files

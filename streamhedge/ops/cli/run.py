@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 @click.option("--shadow", is_flag=True, help="Rules run, orders are withheld.")
 @click.option("--resume", is_flag=True, help="Lift a latched halt at the start; `resume --reason` does it later.")
 @click.option("--takeover", is_flag=True, help="Take the account over from an older run elsewhere: that one halts.")
+@click.option(
+    "--accept-venue-truth", is_flag=True, help="Set a ledger that cannot be read aside and begin new books, REDUCING."
+)
 @click.option("--duration", help="Stop after so long, e.g. 30s.")
 @click.option("--record", type=click.Path(path_type=Path), help="Where the recording goes.")
 @click.option("--tape", help="Sim: calm, crash-2021-05-19, rally-2021-05-19, or a CSV.")
@@ -68,6 +71,8 @@ def run(**said: Any) -> None:
         click.confirm(
             "Take the account over? An older run elsewhere halts at this one's first order", abort=True, err=True
         )
+    if said["accept_venue_truth"] and sys.stdin.isatty():
+        click.confirm("Begin new books where the ledger cannot be read? The damaged file is kept", abort=True, err=True)
     length_s = _seconds("--duration", said["duration"])
     story = said["story"] if said["story"] is not None else not common.configs
     plan = Plan(
@@ -80,6 +85,7 @@ def run(**said: Any) -> None:
         shadow=said["shadow"],
         resume=said["resume"],
         takeover=said["takeover"],
+        accept_venue_truth=said["accept_venue_truth"],
         live=said["live"],
         trades=read_trades(said["trades"]) if said["trades"] is not None else [],
         env=dict(os.environ),
@@ -136,6 +142,11 @@ def summary_text(summary: dict[str, Any]) -> str:
     ]  # fmt: skip
     if summary.get("report"):
         rows.append(("report", str(summary["report"])))
+    if summary["depeg"] is not None:
+        depeg = summary["depeg"]
+        rows.append(
+            ("depeg", f"{depeg['depeg_usd']} USD, at {depeg['usd_per_quote']} USD per quote on {depeg['value']}")
+        )
     for row in summary["blocked"]:
         remedy = f"; remedy: {cure(row['remedy'])}" if row["remedy"] else ""
         rows.append(("blocked", f"{row['symbol']} {row['reason']}{remedy}"))

@@ -18,6 +18,8 @@ from streamhedge.wire.signing import HmacSigner, signer_of
 
 CHECKLIST = "not readable here; see at the venue: futures on, withdrawals and transfers off, an IP list (else it lapses after 30 days)"
 
+RESTORE = "put back what `streamhedge ledger backup` wrote; without a backup `streamhedge run --accept-venue-truth`"
+
 
 def read_keys(config: Config, env: Mapping[str, str]) -> tuple[tuple[Secret, Secret] | None, list[Check]]:
     """Check that the keys can be read; the values are never shown."""
@@ -74,15 +76,13 @@ def account(config: Config, keys: tuple[Secret, Secret] | None, state_dir: Path)
     try:
         ledger = Ledger(path, read_only=True)
     except StreamhedgeError as error:
-        return [*found, check("ledger", FAIL, str(error), "restore it from a backup")]
+        return [*found, check("ledger", FAIL, str(error), RESTORE)]
     try:
         problems = ledger.verify()
         latch = ledger.states().get("halted", {}).get("reason")
     finally:
         ledger.close()
-    found.append(
-        check("ledger", FAIL if problems else OK, "; ".join(problems) or str(path), "restore it from a backup")
-    )
+    found.append(check("ledger", FAIL if problems else OK, "; ".join(problems) or str(path), RESTORE))
     if latch:
         repair = "when the cause is understood: `streamhedge resume --reason …` to the running process"
         found.append(check("halted", WARN, f"HALTED is latched: {latch}", repair))

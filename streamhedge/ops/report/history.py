@@ -19,7 +19,7 @@ from streamhedge.domain.order import Order
 from streamhedge.domain.values import ZERO, ClientOrderId, Symbol, exact
 from streamhedge.errors import ReplayDiverged
 from streamhedge.live.recordings import lines_of
-from streamhedge.live.status import core_summary, hedge_status
+from streamhedge.live.status import core_summary, depeg_status, hedge_status
 from streamhedge.ops.report.thin import thin
 from streamhedge.reactor.state import Core, Meter, trading_state
 from streamhedge.rules.params import HedgeParams, Policy
@@ -136,6 +136,8 @@ class History:
     last_ns: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
     hedges: list[dict[str, Any]] = field(default_factory=list)
+    usd_per_quote: Decimal | None = None
+    depeg: dict[str, str] | None = None
 
 
 def read_history(files: Sequence[Path]) -> History:
@@ -204,6 +206,7 @@ class _Reader:
             if core.policy.hedges:
                 history.summary = core_summary(core, history.last_ns)
             history.hedges = [hedge_status(core, hedge, history.last_ns) for hedge in core.policy.hedges]
+            history.depeg = depeg_status(core, history.usd_per_quote)
             history.digest = self._pump.digest()
             self._attribute(core)
         history.checkpoints = self._replayer.checkpoints
@@ -218,7 +221,10 @@ class _Reader:
         for found, name in ((history.versions, "version"), (history.config_hashes, "config_hash")):
             if fields.get(name) and fields[name] not in found:
                 found.append(str(fields[name]))
-        history.venue = str((fields.get("config") or {}).get("venue") or history.venue)
+        config = fields.get("config") or {}
+        history.venue = str(config.get("venue") or history.venue)
+        price = config.get("usd_per_quote")
+        history.usd_per_quote = Decimal(price) if price is not None else None
         if pump is self._pump:
             return
         if self._pump is not None:

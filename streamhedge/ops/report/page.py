@@ -278,8 +278,15 @@ def _attribution(history: History) -> str:
 
     cost = "".join(cells((name,), amount) for name, amount in cost_of_hedge(summed(history.attribution)))
     rows = "".join(cells(row[:3], row[3]) for row in attribution_rows(history.attribution))
+    depeg = ""
+    if history.depeg is not None:
+        depeg = (
+            f'<p class="says" id="depeg">depeg: {shown(history.depeg["depeg_usd"])} USD. The hedge holds against the quote '
+            f"asset, not against its own price: {shown(history.depeg['value'])} of it at "
+            f"{shown(history.depeg['usd_per_quote'])} USD each, as configured.</p>"
+        )
     return (
-        f'{title}<p class="says">USDT, + is a gain. The lines of a day add up to the change of the treasury\'s value.</p>'
+        f'{title}<p class="says">USDT, + is a gain. The lines of a day add up to the change of the treasury\'s value.</p>{depeg}'
         + _table(("what the hedge earned or cost", "USDT"), cost, place="cost", label="Cost of hedge")
         + _table(("run", "day, UTC", "line", "USDT"), rows, place="attribution", label="Attribution")
         + "</section>"
