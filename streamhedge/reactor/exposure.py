@@ -91,9 +91,11 @@ def foreign_fill(core: Core, symbol: Symbol, signed: Decimal, transaction_time_m
         return
     if transaction_time_ms == exposure.base_ms:
         # Of the same millisecond as the base, which may hold it: the position tells when it has moved that way since.
+        # Where it has not moved at all, what it lacks are our own fills, and those often are as large as the other's.
         missing = book.quantity(symbol) - expected_position(core, exposure)
+        stands = book.quantity(symbol) == exposure.base and book.version_ms(symbol) == exposure.base_ms
         exposure.broken = True
-        if abs(missing - signed) >= abs(missing):
+        if stands or abs(missing - signed) >= abs(missing):
             return
     exposure.foreign += signed
 

@@ -142,7 +142,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     ]  # fmt: skip
     if summary.get("report"):
         rows.append(("report", str(summary["report"])))
-    if summary["depeg"] is not None:
+    if summary.get("depeg") is not None:
         depeg = summary["depeg"]
         rows.append(
             ("depeg", f"{depeg['depeg_usd']} USD, at {depeg['usd_per_quote']} USD per quote on {depeg['value']}")
