@@ -406,7 +406,8 @@ class Auditor:
         self._check_limits(meant, order.price)
         self._check_direction(meant)
         sure = self.blind.get(order.symbol, ZERO) == 0
-        self.promised(lambda: self.promises.committed(order, wanted=self._cap(), sure=sure))
+        told, _ = self.marks.get(order.symbol, (ZERO, 0))
+        self.promised(lambda: self.promises.committed(order, wanted=self._cap(), sure=sure, told=told))
         self.meant[name] = self.live[name] = meant
         self.count(f"{meant.purpose} {'reduces' if meant.reduce_only else 'raises'}")
 

@@ -38,6 +38,8 @@ MS = 1_000_000
 S = 1_000 * MS
 ZERO = D(0)
 STEP = D("0.001")
+TOLD_APART = D("1.05")
+"""A mark so far above the venue's own was an outlier."""
 COARSE_STEP = D("0.002")
 """What the venue's step may have been for a while, and may be still as the product knows: less cannot be cut."""
 LADDER_WITHIN_NS = 6 * S
@@ -152,8 +154,15 @@ class Promises:
 
     # ------------------------------------------------------------ what is decided and sent
 
-    def committed(self, order: Order, *, wanted: Decimal, sure: bool) -> None:
-        """Judge an intent; ``wanted`` is the short that should be held, ``sure`` that the product can know the position."""
+    def committed(self, order: Order, *, wanted: Decimal, sure: bool, told: Decimal) -> None:
+        """Judge an intent.
+
+        Args:
+            order: What was decided.
+            wanted: The short that should be held.
+            sure: True when the product can know the position.
+            told: The mark it was told last: a wrong one that nothing contradicts is acted on after a while.
+        """
         now_ns, name = self.schedule.now_ns, order.client_order_id
         if not order.reduce_only and now_ns < self._closes.get(order.symbol, 0):
             raise Broken("A5", f"{name} raises what the venue closed before it may")
@@ -165,10 +174,11 @@ class Promises:
         held = self.exchange.account.position(order.symbol).amount
         mark = self.exchange.contracts[order.symbol].mark
         gap = abs(wanted + held) + STEP
-        if order.purpose.value == "hedge" and gap * mark < self.hedge.band * D("0.98") and wanted >= STEP:
+        if order.purpose.value == "hedge" and gap * max(mark, told) < self.hedge.band * D("0.98") and wanted >= STEP:
             raise Broken("8", f"{name} hedges {order.quantity} with {held} held and {wanted} wanted: inside the band")
         flat = self.policy.ladder.close_action is CloseAction.FLATTEN
         clear = self._alone(order.symbol) and self._knows_wallet() and not flat
+        clear = clear and told < mark * TOLD_APART
         if order.purpose.value == "ladder" and clear and self.left_after(order.symbol, ROOM) > 0:
             raise Broken("L", f"{name} cuts with more than {ROOM * 100:f} % to liquidation")
 

@@ -13,6 +13,7 @@ from streamhedge.domain.order import Report, Side
 from streamhedge.domain.values import NS_PER_MS, exact
 from tests.support import builders as make
 from tests.support.desk import Desk
+from tests.unit.test_refusals import status_of
 
 D = Decimal
 
@@ -120,6 +121,27 @@ def test_somebody_elses_trade_beside_our_fill_passes(owner: Owner, side: Side) -
     assert blocked_by(desk) == ""
     exposure = desk.memory.exposure
     assert exposure is None or order.client_order_id not in exposure.order_ids, "it adds up"
+
+
+def test_a_late_report_of_the_base_is_not_what_our_own_fill_still_lacks() -> None:
+    """Somebody sells 1, snapshots tell it, we buy it back; then comes the report of that sale, before our own update."""
+    desk = Desk()
+    sold_ms = desk.now_ms + 1
+    desk.take(make.account_update("-11", at_ms=sold_ms), after_ms=1)
+    for _ in range(3):
+        asked_ns = (desk.now_ms + 1_100) * NS_PER_MS
+        row = make.snapshot("-11", entry="67121.4", at_ms=sold_ms, requested_ns=asked_ns, audit=True)
+        desk.take(row, after_ms=1_101)
+        desk.mark()
+    order = desk.order
+    assert (order.side, order.quantity) == (Side.BUY, 1)
+    desk.take(status_of(order.client_order_id, report=Report.FILLED), after_ms=80)
+    assert order.filled == 1 and desk.state.book.quantity(make.BTCUSDT) == -11, "settled, and not in the position yet"
+    late = replace(make.foreign_fill(Side.SELL, "1"), transaction_time_ms=sold_ms, event_time_ms=sold_ms)
+    desk.take(late, after_ms=1)
+    assert desk.mark(after_ms=1) == [] and not desk.state.open_ids, "it is in the position that was counted from"
+    desk.take(make.account_update("-10", at_ms=desk.now_ms), after_ms=1)
+    assert desk.mark() == [] and blocked_by(desk) == "" and desk.memory.exposure is None
 
 
 def test_a_fill_away_from_its_target_stops_after_one_order() -> None:
