@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,17 +21,18 @@ from streamhedge.reactor.state import State, SymbolMemory
 from streamhedge.rules.params import Policy
 from streamhedge.runtime.pump import Pump
 from streamhedge.sim.exchange import Exchange
+from streamhedge.world.fates import Fates, Meant, Misfit
+from streamhedge.world.hearing import Hearing
 from streamhedge.world.promises import Broken, Promises
-from streamhedge.world.schedule import Schedule
+from streamhedge.world.schedule import MS, S, Schedule
 
 D = Decimal
-MS = 1_000_000
-S = 1_000 * MS
 ZERO = D(0)
-ENDS = ("FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED")
 STEP = D("0.001")
-UNSURE_CODES = (-1000, -1006, -1007)
-NOT_DONE = ("Service Unavailable.", "Internal error; unable to process your request. Please try again.")
+FULL_EVERY = 50
+OPEN = ("PLANNED", "WORKING", "IN_DOUBT")
+READ = ("private", "conn", "clock", "trade", "verb", "store", "void", "rest", "wsapi")
+"""What is read of the inputs, beside ticks and marks."""
 TRUTH_WITHIN_NS = 45 * S
 """An audit each 15 s, confirmed a second later, answers that are lost and asked again."""
 EDGES = {
@@ -62,33 +62,6 @@ class Violation(Exception):
         return f"{self.args[0]}: {self.args[1]}"
 
 
-@dataclass(slots=True)
-class Meant:
-    """An order as it was committed, and what the product has been told of it since."""
-
-    client_id: str
-    symbol: str
-    side: str
-    quantity: Decimal
-    reduce_only: bool
-    purpose: str
-    decided_ns: int
-    sent_ns: int = 0
-    ended: bool = False
-    gave_up: bool = False
-    forgotten_until_ns: int = 0
-    foreign_before: int = 0
-    unseen: bool = False
-    absences: list[int] = field(default_factory=list)
-    fills: list[tuple[int, Decimal]] = field(default_factory=list)
-    """When it filled how much while it could, as far as the product's position does not show it yet."""
-
-    @property
-    def sign(self) -> int:
-        """+1 buy, -1 sell."""
-        return 1 if self.side == "BUY" else -1
-
-
 class Auditor:
     """Watches one world from outside."""
 
@@ -100,55 +73,39 @@ class Auditor:
         self.hedge = policy.hedges[0]
         self.prefix = f"sh-{instance}-"
         self.promises = Promises(exchange, schedule, policy)
-        self.window_ns = self.limits.recv_window_ms * MS
-        self.quarantine_ns = self.window_ns + 3 * S
-        self.meant: dict[str, Meant] = {}
-        self.live: dict[str, Meant] = {}
-        self.wired: dict[str, int] = {}
-        self.reached: dict[str, int] = {}
+        self.hearing = Hearing(schedule, policy.limits, self.prefix)
+        self.fates = Fates(
+            schedule,
+            self.limits.recv_window_ms * MS + 3 * S,
+            count=self.count,
+            snapshot_asked_ns=lambda: self.hearing.snapshot_asked_ns,
+            surprised=self._surprised,
+        )
         self.inputs = 0
+        self.reached: dict[str, int] = {}
         self.trail: deque[str] = deque(maxlen=50)
-        self.float = ZERO
-        self.halted = ""
-        self.reducing = False
-        self.blind: dict[str, Decimal] = {}
-        self.foreign: dict[str, int] = {}
-        self.fees: dict[str, Decimal] = {}
-        self.positions: dict[str, Decimal] = {}
-        self.marks: dict[str, tuple[Decimal, int]] = {}
-        self.polled: dict[str, tuple[Decimal, int]] = {}
-        """Marks that position rows told while their stream was mute."""
-        self._said_marks: dict[str, Decimal] = {}
-        self.owed_rows = 0
         self.step = STEP
-        self.banned_until_ns = 0
-        self._named: dict[str, str] = {}
+        self.owed_rows = 0
+        self.positions: dict[str, Decimal] = {}
+        """By the venue's trades, signed, base units."""
+        self.fees: dict[str, Decimal] = {}
+        self.blind: dict[str, Decimal] = {}
+        """How far the position moved that the product cannot have reckoned with and does not show yet, by symbol."""
+        self.foreign: dict[str, int] = {}
+        self.progressed: set[str] = set()
+        """Own orders of which a fill brought the position nearer to where it should be."""
         self.blocks: set[str] = set()
         """Symbols of which a note said that they are blocked, and none that they no longer are."""
         self._freed: set[str] = set()
-        self.holding = True
-        """The product holds what it hears until a snapshot is there; only then it can act on it."""
         self._trade_seen = 0
-        self._private: dict[int, int] = {}
-        self._blind_from_ns = 0
-        self._asked: dict[str, int] = {}
-        self._half: dict[str, str] = {}
-        self._snapshot_asked_ns = 0
-        self._lag_ms = 0
+        self._filled = False
         self._started_ns = 0
+        self._named: dict[str, str] = {}
         self._status: dict[str, str] = {}
         self._open: dict[str, None] = {}
-        self._filled = False
-        self.progressed: set[str] = set()
-        """Own orders of which a fill brought the position nearer to where it should be."""
         self._versions: dict[str, int] = {}
-        self._told: dict[tuple[str, int], set[Decimal]] = {}
-        self._told_ns: dict[tuple[str, int], int] = {}
-        self._shown: dict[str, tuple[int, int]] = {}
-        """Symbol and transaction time (ms) to the amounts that ACCOUNT_UPDATE rows of it named."""
         self._wrong_since: dict[str, int] = {}
         self._commits: deque[int] = deque()
-        self._raises: deque[int] = deque()
 
     def count(self, what: str) -> None:
         """Count something that really happened."""
@@ -169,16 +126,13 @@ class Auditor:
 
     def started(self, state: State, *, floats: Decimal, lost: list[str], power: bool) -> None:
         """A run begins on what the ledger still holds."""
-        now_ns = self._started_ns = self.schedule.now_ns
-        for meant in [meant for meant in self.live.values() if self._is_absent(meant)]:
-            self._give_up(meant)  # in the very step the run before died in
-        self.float = floats
+        fates = self.fates
+        self._started_ns = self.schedule.now_ns
+        for meant in [meant for meant in fates.live.values() if fates.is_absent(meant)]:
+            fates.give_up(meant)  # in the very step the run before died in
+        # A latch of the product's own may be lost: to a power loss, or when it died while the ledger refused its rows.
+        self.hearing.started(floats=floats, weak=power or self.owed_rows > 0)
         self.promises.started()
-        self._private.clear()
-        self._blind_from_ns = now_ns
-        self._half.clear()
-        self._asked.clear()
-        self._snapshot_asked_ns = 0
         self._versions.clear()
         self._wrong_since.clear()
         self._status = {name: order.status.value for name, order in state.orders.items()}
@@ -186,20 +140,10 @@ class Auditor:
         self._named.clear()
         self.blocks.clear()
         self._freed.clear()
-        self._lag_ms = 0
-        self.marks.clear()
-        self.polled.clear()
-        # A latch of the product's own may be lost: to a power loss, or when it died while the ledger refused its rows.
-        weak = power or self.owed_rows > 0
-        if self.halted == "store" or (self.halted == "rival" and weak):
-            self.halted = ""
-        for name in lost:
-            row = self.meant.get(name)
-            if row is not None and not row.forgotten_until_ns:
-                row.forgotten_until_ns = (row.sent_ns or row.decided_ns) + self.quarantine_ns
-        if self.live:
+        fates.restarted(lost)
+        if fates.live:
             self.count("restart with an order that may be alive")
-        for meant in self.live.values():
+        for meant in fates.live.values():
             known = meant.client_id in state.orders or meant.forgotten_until_ns
             if not known:
                 raise Violation("4", f"{meant.client_id} may be alive and the new run does not know it")
@@ -210,218 +154,60 @@ class Auditor:
         """Read an input before the product does."""
         self.inputs += 1
         if source == "tick":
-            self._lag_ms = orjson.loads(payload)["lag_ms"]
+            self.hearing.tick(payload)
             return
         if source == "market":
-            self._heard_market(payload)
+            self.hearing.market(payload)
             return
         self.note(f"> {source} {payload[:230].decode('utf-8', 'replace')}")
-        reader = getattr(self, f"_heard_{source}", None)
-        if reader is not None:
-            try:
-                fields = orjson.loads(payload)
-            except ValueError:
-                self._untrusted("a frame nobody can read")
-                return
-            self.promises.heard(source, payload, fields)
-            reader(fields)
-
-    def _heard_market(self, payload: bytes) -> None:
+        if source not in READ:
+            return
         try:
             fields = orjson.loads(payload)
         except ValueError:
+            self.hearing.untrusted()
             return
-        data = fields.get("data", {}) if isinstance(fields, dict) else {}
-        if isinstance(data, dict) and data.get("e") == "markPriceUpdate":
-            told = D(data["p"])
-            if told.is_finite() and told > 0:  # anything else is no price, and must not be taken for one
-                self.marks[data["s"]] = (told, self.schedule.now_ns)
-
-    def _heard_private(self, fields: dict[str, Any]) -> None:
-        if fields.get("e") == "listenKeyExpired":
-            self._private.clear()
-            self._untrusted("the listen key expired")
-        elif fields.get("e") == "BRAND_NEW_EVENT":
-            self._untrusted("an event nobody knows")
-        elif fields.get("e") == "ACCOUNT_UPDATE":
-            for row in fields["a"]["P"]:
-                self._told.setdefault((row["s"], fields["T"]), set()).add(D(row["pa"]))
-                self._told_ns.setdefault((row["s"], fields["T"]), self.schedule.now_ns)
-        elif fields.get("e") == "ORDER_TRADE_UPDATE":
-            order = fields["o"]
-            name = order["c"]
-            if order["X"] in ENDS:
-                self._end(name)
-            if not self.holding and name.startswith("sh-") and not name.startswith(self.prefix):
-                self.halted = self.halted or "rival"
-
-    def _untrusted(self, why: str) -> None:
-        self._blind_from_ns = self.schedule.now_ns
-        self._snapshot_asked_ns = 0
-
-    def _heard_conn(self, fields: dict[str, Any]) -> None:
-        if fields["stream"] != "private":
-            return
-        if fields["state"] == "open":
-            if not self._private:
-                self._untrusted("a new private stream")
-            self._private[fields["connection"]] = self.schedule.now_ns
-        else:
-            self._private.pop(fields["connection"], None)
-
-    def _heard_clock(self, fields: dict[str, Any]) -> None:
-        self._untrusted("a clock gap")
-
-    def _heard_trade(self, fields: dict[str, Any]) -> None:
-        self.float += D(fields["quantity"])
-
-    def _heard_verb(self, fields: dict[str, Any]) -> None:
-        if fields["kind"] == "halt":
-            self.halted = "verb"
-        elif fields["kind"] == "reduce":
-            self.reducing = True
-        elif fields["kind"] == "resume" and fields["symbol"] is None:
-            self.halted, self.reducing = "", False
-
-    def _heard_store(self, fields: dict[str, Any]) -> None:
-        self.halted = self.halted or "store"
-
-    def _heard_void(self, fields: dict[str, Any]) -> None:
-        self.count("voided")
-        name = fields["client_order_id"]
-        meant = self.meant.get(name)
-        if meant is None:  # a stop
-            if name in self.wired:
-                raise Violation("4", f"the stop {name} left and is called void")
-            return
-        if meant.sent_ns:
-            raise Violation("4", f"{meant.client_id} left and is called void")
-        self._end(meant.client_id)
-
-    def _heard_rest(self, fields: dict[str, Any]) -> None:
-        wait = fields["headers"].get("retry-after", "")
-        if fields["status"] == 418 and wait.isdigit():
-            self.banned_until_ns = self.schedule.now_ns + int(wait) * S
-        name = fields["request"]["client_order_id"]
-        if fields["request"]["label"] != "order" or name not in self.meant:
-            return
-        if self._is_end(name, fields):
-            self._end(name)
-        else:
-            self.count("answer that proves nothing")
-
-    @staticmethod
-    def _is_end(name: str, fields: dict[str, Any]) -> bool:
-        """Tell whether an answer says for certain that the order is over (BINANCE_USDM §5)."""
-        status = fields["status"]
-        if status is None:
-            return fields["sent"] is False
+        self.promises.heard(source, payload, fields)
         try:
-            body = orjson.loads(fields["body"] or "{}")
-        except (ValueError, TypeError):
-            body = {}
-        body = body if isinstance(body, dict) else {}
-        code, text = body.get("code", 0), body.get("msg", "")
-        if status == 200:
-            return body.get("clientOrderId") == name and body.get("status") in ENDS
-        if code in UNSURE_CODES or "unknown" in text.lower():
-            return False
-        if status == 503:
-            return code == -1008 or text in NOT_DONE
-        return status in (403, 404, 418, 429) or (400 <= status < 500 and status != 408 and code < 0)
-
-    def _heard_wsapi(self, fields: dict[str, Any]) -> None:
-        kind, _, rest = str(fields.get("id")).partition("-")
-        if kind == "ord":
-            self._heard_status(rest.rpartition("-")[0], fields)
-        elif kind in ("pos", "bal") and fields.get("status") == 200:
-            for row in fields["result"] if kind == "pos" else ():
-                self._shown[row["symbol"]] = (row["updateTime"], self._asked.get(rest, 0))
-                self._said_marks[row["symbol"]] = D(row["markPrice"])
-            if self._half.get(rest, kind) == kind:
-                self._half[rest] = kind
-                return
-            self._heard_rows()
-            if self._private and self._asked.get(rest, 0) >= self._blind_from_ns:
-                self._snapshot_asked_ns = max(self._snapshot_asked_ns, self._asked[rest])
-
-    def _heard_rows(self) -> None:
-        """A snapshot is whole: where the stream of a mark is mute, what the rows say of it counts for reducing."""
-        mute_ns = max(10 * S, 2 * self.limits.stale_after_ms * MS)
-        for symbol, (_, heard_ns) in self.marks.items():
-            if self.schedule.now_ns - heard_ns > mute_ns and self._said_marks.get(symbol, ZERO) > 0:
-                self.polled[symbol] = (self._said_marks[symbol], self.schedule.now_ns)
-
-    def _reducing_mark(self, symbol: str) -> tuple[Decimal, int] | None:
-        found = [mark for mark in (self.marks.get(symbol), self.polled.get(symbol)) if mark is not None]
-        return max(found, key=lambda mark: mark[1]) if symbol in self.marks else None
-
-    def _heard_status(self, name: str, fields: dict[str, Any]) -> None:
-        meant = self.meant.get(name)
-        if meant is None:
-            return
-        if fields.get("status") == 200:
-            if fields["result"].get("status") in ENDS:
-                self._end(name)
-        elif fields.get("error", {}).get("code") == -2013:
-            meant.absences.append(self.schedule.now_ns)
-
-    def _end_forgotten(self) -> None:
-        """What a power loss took from the ledger is over when its quarantine is."""
-        now_ns = self.schedule.now_ns
-        for meant in [m for m in self.live.values() if m.forgotten_until_ns and now_ns >= m.forgotten_until_ns]:
-            self._end(meant.client_id)
-
-    def _end(self, name: str) -> None:
-        meant = self.live.pop(name, None)
-        if meant is not None:
-            meant.ended = True
+            self.fates.heard(source, fields)
+        except Misfit as misfit:
+            raise Violation("4", str(misfit)) from None
+        self.hearing.heard(source, fields)
 
     # ------------------------------------------------------------ what is decided and sent
 
     def committed(self, order: Order) -> None:
         """Judge an intent at the moment its row is durable."""
-        now_ns = self.schedule.now_ns
         name = order.client_order_id
         self.note(
             f"< {order.side.value} {order.quantity} @ {order.price} ro={order.reduce_only} {name}: {order.reason}"
         )
-        self._end_forgotten()
-        meant = Meant(
-            client_id=name,
-            symbol=order.symbol,
-            side=order.side.value,
-            quantity=order.quantity,
-            reduce_only=order.reduce_only,
-            purpose=order.purpose.value,
-            decided_ns=now_ns,
-            foreign_before=self.foreign.get(order.symbol, 0),
-            unseen=self.blind.get(order.symbol, ZERO) != 0,
-        )
-        if name in self.meant:
+        foreign, unseen = self.foreign.get(order.symbol, 0), self.blind.get(order.symbol, ZERO) != 0
+        meant = self.fates.committed(order, foreign_before=foreign, unseen=unseen)
+        if name in self.fates.meant:
             raise Violation("4", f"{name} was decided before")
         self._check_state(meant)
         self._check_alive(meant)
         self._check_data(meant)
         self._check_limits(meant, order.price)
         self._check_direction(meant)
-        sure = self.blind.get(order.symbol, ZERO) == 0
-        told, _ = self.marks.get(order.symbol, (ZERO, 0))
-        self.promised(lambda: self.promises.committed(order, wanted=self._cap(), sure=sure, told=told))
-        self.meant[name] = self.live[name] = meant
+        told, _ = self.hearing.marks.get(order.symbol, (ZERO, 0))
+        self.promised(lambda: self.promises.committed(order, wanted=self._cap(), sure=not unseen, told=told))
+        self.fates.added(meant)
         self.count(f"{meant.purpose} {'reduces' if meant.reduce_only else 'raises'}")
 
     def _check_state(self, meant: Meant) -> None:
-        if self.halted and meant.purpose != "flatten":
-            raise Violation("17" if self.halted == "rival" else "5", f"{meant.client_id} while halted ({self.halted})")
-        if self.reducing and not meant.reduce_only:
+        halted = self.hearing.halted
+        if halted and meant.purpose != "flatten":
+            raise Violation("17" if halted == "rival" else "5", f"{meant.client_id} while halted ({halted})")
+        if self.hearing.reducing and not meant.reduce_only:
             raise Violation("5", f"{meant.client_id} raises while REDUCING")
 
     def _check_alive(self, meant: Meant) -> None:
-        others = [other for other in self.live.values() if other.symbol == meant.symbol]
-        for other in [other for other in others if self._is_absent(other)]:
+        others = [other for other in self.fates.live.values() if other.symbol == meant.symbol]
+        for other in [other for other in others if self.fates.is_absent(other)]:
             # Given up in this very step, by the whole rule; its end is seen when the step is over.
-            self._give_up(other)
+            self.fates.give_up(other)
             others.remove(other)
         if not others:
             return
@@ -433,7 +219,7 @@ class Auditor:
         self.count("ladder beside an order in doubt")
 
     def _check_data(self, meant: Meant) -> None:
-        mark = self._reducing_mark(meant.symbol) if meant.reduce_only else self.marks.get(meant.symbol)
+        mark = self.hearing.mark(meant.symbol, reducing=meant.reduce_only)
         now_ns = self.schedule.now_ns
         if mark is None:
             raise Violation("12", f"{meant.client_id} without a mark")
@@ -442,14 +228,14 @@ class Auditor:
             raise Violation("12", f"{meant.client_id} on a mark {(now_ns - mark[1]) // MS} ms old")
         if meant.reduce_only:
             return
-        if self._lag_ms > self.limits.receive_lag_ms:
-            raise Violation("12", f"{meant.client_id} raises {self._lag_ms} ms late")
-        if not self._private or not self._snapshot_asked_ns:
+        if self.hearing.lag_ms > self.limits.receive_lag_ms:
+            raise Violation("12", f"{meant.client_id} raises {self.hearing.lag_ms} ms late")
+        if not self.hearing.private or not self.hearing.snapshot_asked_ns:
             raise Violation("5", f"{meant.client_id} raises without a proven private stream")
 
     def _check_limits(self, meant: Meant, price: Decimal | None) -> None:
         now_ns, name = self.schedule.now_ns, meant.client_id
-        told = self._reducing_mark(meant.symbol)
+        told = self.hearing.mark(meant.symbol, reducing=True)
         assert told is not None, "its data were checked"
         mark = told[0]
         if not 0 < meant.quantity <= self.hedge.max_order_quantity or meant.quantity % STEP != 0:
@@ -476,7 +262,7 @@ class Auditor:
         if not meant.reduce_only:
             if meant.side != "SELL":
                 raise Violation("7", f"{name} opens a long")
-            coming = sum((self.unfilled(other) for other in self.live.values() if not other.reduce_only), ZERO)
+            coming = sum((self.unfilled(other) for other in self.fates.live.values() if not other.reduce_only), ZERO)
             worst = -held + coming + meant.quantity
             if worst > cap + blind:
                 raise Violation("9", f"{name}: the short could reach {worst}, {cap} is wanted ({blind} unseen)")
@@ -490,7 +276,11 @@ class Auditor:
 
     def _cap(self) -> Decimal:
         """Return the short that should be held, base units."""
-        return min(self.hedge.ratio * self.float, self.limits.max_short_ratio * self.float, self.hedge.max_short)
+        return min(
+            self.hedge.ratio * self.hearing.float,
+            self.limits.max_short_ratio * self.hearing.float,
+            self.hedge.max_short,
+        )
 
     def unfilled(self, meant: Meant) -> Decimal:
         """Return how much of an order may still execute at the venue."""
@@ -504,17 +294,17 @@ class Auditor:
         now_ns = self.schedule.now_ns
         said = dict(parse_qsl(query))
         name = said["newClientOrderId"]
-        meant = self.meant.get(name)
+        meant = self.fates.meant.get(name)
         self.note(f"wire POST {name}")
         if meant is None:
             raise Violation("4", f"{name} is on the wire without a row")
-        self.wired[name] = self.wired.get(name, 0) + 1
-        if self.wired[name] > 1:
-            raise Violation("4", f"{name} is on the wire {self.wired[name]} times")
+        self.fates.wired[name] = self.fates.wired.get(name, 0) + 1
+        if self.fates.wired[name] > 1:
+            raise Violation("4", f"{name} is on the wire {self.fates.wired[name]} times")
         meant.sent_ns = now_ns
-        if now_ns < self.banned_until_ns:
+        if now_ns < self.hearing.banned_until_ns:
             raise Violation(
-                "13", f"{name} leaves during a ban, {(self.banned_until_ns - now_ns) // MS} ms before its end"
+                "13", f"{name} leaves during a ban, {(self.hearing.banned_until_ns - now_ns) // MS} ms before its end"
             )
         if now_ns - meant.decided_ns > 200 * MS:
             raise Violation("14", f"{name} leaves {(now_ns - meant.decided_ns) // MS} ms after its decision")
@@ -532,8 +322,8 @@ class Auditor:
         row = next((row for row in rows if row.client_order_id == name), None)
         if row is None:
             raise Violation("4", f"the stop {name} is on the wire without a row")
-        self.wired[name] = self.wired.get(name, 0) + 1
-        if self.wired[name] > 1 or name in self.meant:
+        self.fates.wired[name] = self.fates.wired.get(name, 0) + 1
+        if self.fates.wired[name] > 1 or name in self.fates.meant:
             raise Violation("4", f"{name} is on the wire more than once")
         if self.schedule.now_ns - row.decided_ns > 200 * MS:
             raise Violation(
@@ -564,13 +354,6 @@ class Auditor:
             self._stop_cancelled(name)
         self.promised(lambda: self.promises.cancel_sent(query, self.prefix))
 
-    def asked(self, text: str) -> None:
-        """Note when a snapshot was asked."""
-        fields = orjson.loads(text)
-        kind, _, rest = str(fields.get("id")).partition("-")
-        if kind == "pos":
-            self._asked[rest] = self.schedule.now_ns
-
     def weight_used(self) -> None:
         """Hold the budget: half of the venue's, always."""
         limits = self.exchange.limits
@@ -587,7 +370,7 @@ class Auditor:
         if not trades or trades[-1].trade_id <= self._trade_seen:
             return
         self._filled = True
-        self._end_forgotten()
+        self.fates.end_forgotten()
         fresh = []
         for trade in reversed(self.exchange.engine.trades):
             if trade.trade_id <= self._trade_seen:
@@ -601,7 +384,7 @@ class Auditor:
             name = trade.order.client_id
             self.fees[name] = self.fees.get(name, ZERO) + trade.fee
             self.note(f"venue {name} {signed:+f} {symbol}: {before} → {after}")
-            meant = self.meant.get(name)
+            meant = self.fates.meant.get(name)
             if meant is None or meant.ended:
                 self._surprised(symbol, trade.quantity)
                 if meant is not None and meant.gave_up:
@@ -630,7 +413,7 @@ class Auditor:
         state = pump.reactor.state
         self._check_open(state)
         self._check_truth(state)
-        marked_ns = self.marks.get(self.hedge.symbol, (ZERO, 0))[1]
+        marked_ns = self.hearing.marks.get(self.hedge.symbol, (ZERO, 0))[1]
         self.promised(lambda: self.promises.settled(state, marked_ns=marked_ns))
         self._follow_states(state)
         if self.inputs % FULL_EVERY == 0 or self._filled:
@@ -643,8 +426,8 @@ class Auditor:
         for symbol, amount in self.positions.items():
             if amount != self.exchange.account.position(symbol).amount:
                 raise Violation("11", f"{symbol}: fills lead to {amount}, the venue holds otherwise")
-        if sum(state.floats.values(), ZERO) != self.float:
-            raise Violation("F1", f"the float is {self.float}, the product counts {dict(state.floats)}")
+        if sum(state.floats.values(), ZERO) != self.hearing.float:
+            raise Violation("F1", f"the float is {self.hearing.float}, the product counts {dict(state.floats)}")
         self._check_ended(state)
         for memory in state.memory.values():
             if memory.blocked is None:
@@ -657,15 +440,15 @@ class Auditor:
             if held.version_ms < self._versions.get(key, 0) and not self._set_back(held.symbol, held.version_ms, key):
                 raise Violation("2", f"{key}: version fell from {self._versions[key]} to {held.version_ms}")
             self._versions[key] = held.version_ms
-            told = self._told.get((held.symbol, held.version_ms), ())
+            told = self.hearing.told.get((held.symbol, held.version_ms), ())
             if held.source == "ACCOUNT_UPDATE" and held.quantity not in told:
                 named = ", ".join(map(str, told)) or "nothing"
                 raise Violation("1", f"{key}: the book took {held.quantity} of an update that said {named}")
 
     def _set_back(self, symbol: str, version_ms: int, key: str) -> bool:
         """True when the venue itself, asked after it had told the higher version, answered with a lower one: its clock went back."""
-        shown_ms, asked_ns = self._shown.get(symbol, (0, 0))
-        told_ns = self._told_ns.get((symbol, self._versions[key]))
+        shown_ms, asked_ns = self.hearing.shown.get(symbol, (0, 0))
+        told_ns = self.hearing.told_ns.get((symbol, self._versions[key]))
         return told_ns is not None and asked_ns > told_ns and shown_ms <= version_ms
 
     def _check_open(self, state: State) -> None:
@@ -727,33 +510,16 @@ class Auditor:
                 self._status[name] = order.status.value
 
     def _check_end(self, name: str, now: str) -> None:
-        meant = self.meant.get(name)
+        meant = self.fates.meant.get(name)
         if meant is None or now in OPEN:
             return
         if now != "ABSENT":
             if not meant.ended:
                 raise Violation("UR", f"{name} is called {now}, and nothing that was said proves it")
             return
-        if not meant.gave_up and not self._is_absent(meant):
+        if not meant.gave_up and not self.fates.is_absent(meant):
             raise Violation("UR", f"{name} is given up on {len(meant.absences)} absences")
-        self._give_up(meant)
-
-    def _give_up(self, meant: Meant) -> None:
-        self._end(meant.client_id)
-        meant.gave_up = True
-        # Both absences and the snapshot were right when they were asked for; what has filled since is a ghost already
-        # (FAULTS O6), and the decision made in the very step of giving up cannot know it.
-        for at_ns, quantity in meant.fills:
-            if at_ns >= self._snapshot_asked_ns:
-                self._surprised(meant.symbol, quantity)
-                self.count("fill while we gave it up")
-
-    def _is_absent(self, meant: Meant) -> bool:
-        """Tell whether the whole absence rule holds: two answers a second apart and a snapshot, all from after Tq."""
-        from_ns = (meant.sent_ns or meant.decided_ns) + self.quarantine_ns
-        counted = [at_ns for at_ns in meant.absences if at_ns >= from_ns]
-        apart = bool(counted) and counted[-1] - counted[0] >= S
-        return apart and self._snapshot_asked_ns >= from_ns
+        self.fates.give_up(meant)
 
     def _check_truth(self, state: State) -> None:
         now_ns = self.schedule.now_ns
@@ -762,7 +528,7 @@ class Auditor:
             if ours == held:
                 self._wrong_since.pop(symbol, None)
                 self.blind[symbol] = ZERO
-                for meant in self.live.values():
+                for meant in self.fates.live.values():
                     if meant.symbol == symbol:
                         meant.fills.clear()
                 continue
@@ -786,33 +552,33 @@ class Auditor:
         held = self.exchange.account.position(symbol).amount
         return abs(self.wanted() + held) * mark, max(self.hedge.band + self.step * mark, D(51))
 
-    def _last_ms(self, meant: Meant) -> int:
-        """Return until when the venue may accept an order by its own rule."""
-        return ((meant.sent_ns or meant.decided_ns) + self.quarantine_ns) // MS
-
     def wanted(self) -> Decimal:
         """Return the short that should be held, base units."""
         hedge, limits = self.hedge, self.limits
-        return max(ZERO, min(hedge.ratio * self.float, limits.max_short_ratio * self.float, hedge.max_short))
+        return max(
+            ZERO, min(hedge.ratio * self.hearing.float, limits.max_short_ratio * self.hearing.float, hedge.max_short)
+        )
 
     def decided_since(self, since_ns: int) -> bool:
         """Tell whether anything was decided since a moment."""
-        return any(meant.decided_ns >= since_ns for meant in self.meant.values())
+        return any(meant.decided_ns >= since_ns for meant in self.fates.meant.values())
 
     def futile(self, since_ns: int) -> list[str]:
         """Return the intents since a moment that did not bring the position nearer to where it should be."""
         return [
-            m.client_id for m in self.meant.values() if m.decided_ns >= since_ns and m.client_id not in self.progressed
+            m.client_id
+            for m in self.fates.meant.values()
+            if m.decided_ns >= since_ns and m.client_id not in self.progressed
         ]
 
     def books_agree(self, rows: list[Order]) -> None:
         """Hold the ledger's fills against the venue's, order by order."""
         for row in rows:
             name = row.client_order_id
-            meant = self.meant[name]
+            meant = self.fates.meant[name]
             order = self.exchange.engine.find(meant.symbol, {"origClientOrderId": name})
             really, quote = (order.filled, order.quote) if order is not None else (ZERO, ZERO)
-            if meant.gave_up and not row.filled and order is not None and order.update_ms > self._last_ms(meant):
+            if meant.gave_up and not row.filled and order is not None and order.update_ms > self.fates.last_ms(meant):
                 self.count("ghost outside its window")  # nobody asks any more, and its event may be lost
                 continue
             if row.filled != really:
@@ -831,7 +597,3 @@ def trading(state: State) -> str:
 def symbol_word(memory: SymbolMemory) -> str:
     """Name the state of a symbol by its latches."""
     return "BLOCKED" if memory.block else "REDUCE_ONLY" if memory.reduce_only else "OPEN"
-
-
-FULL_EVERY = 50
-OPEN = ("PLANNED", "WORKING", "IN_DOUBT")

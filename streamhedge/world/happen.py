@@ -23,7 +23,7 @@ Apply = Callable[["World", str, str], None]
 
 def _float_trade(world: World, kind: str, value: str) -> None:
     sign = 1 if kind in ("buy", "deposit") else -1
-    if world.auditor.float + sign * D(value) < 0:
+    if world.auditor.hearing.float + sign * D(value) < 0:
         return
     world.book(FloatTradeKind(kind), sign * D(value))
 

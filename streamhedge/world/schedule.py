@@ -6,6 +6,9 @@ import heapq
 from collections.abc import Callable
 
 Action = Callable[[], None]
+MS = 1_000_000
+"""Nanoseconds of a millisecond, and of a second."""
+S = 1_000 * MS
 
 
 class Schedule:
@@ -19,7 +22,7 @@ class Schedule:
     @property
     def now_ms(self) -> int:
         """The time in milliseconds."""
-        return self.now_ns // 1_000_000
+        return self.now_ns // MS
 
     def at(self, at_ns: int, action: Action) -> None:
         """Plan something for a moment; one that has passed means now."""

@@ -155,7 +155,7 @@ class World:
 
     def asked(self, text: str) -> None:
         """A frame leaves for the WebSocket API."""
-        self.auditor.asked(text)
+        self.auditor.hearing.asked(text)
         process = self.process
         if process is not None and not process.pump.session.state.synced and '"pos-' in text:
             self.exchange.replica = None  # no replica lags behind a whole reconnect
@@ -324,7 +324,7 @@ class World:
             pump = self.process.pump
             self._judge(self.auditor.venue_moved)
             self._judge(lambda: self.auditor.settled(pump))
-            self.auditor.holding = not pump.session.quiet or pump.session.state.status in ("COLD", "SYNCING")
+            self.auditor.hearing.holding = not pump.session.quiet or pump.session.state.status in ("COLD", "SYNCING")
 
     # ------------------------------------------------------------ people
 

@@ -185,7 +185,7 @@ class CrashWorld(World):
 
     def _trade(self) -> None:
         chance = self.seeded
-        sign = -1 if chance.randrange(3) == 0 and self.auditor.float > D(2) else 1
+        sign = -1 if chance.randrange(3) == 0 and self.auditor.hearing.float > D(2) else 1
         quantity = sign * D(chance.randint(10, 1_500)) / 1_000
         self.changed_ns = self.schedule.now_ns
         self.book(FloatTradeKind.BUY if sign > 0 else FloatTradeKind.SELL, quantity)

@@ -185,7 +185,7 @@ class DisconnectWorld(World):
         self._wait(lambda: not self.standing and not self.planned, STEP_NS)
 
     def _trade(self) -> None:
-        chance, held = self.seeded, self.auditor.float
+        chance, held = self.seeded, self.auditor.hearing.float
         sign = 1 if held < 2 or (held < 12 and chance.randrange(2) == 0) else -1
         quantity = sign * D(chance.randint(10, 1_500)) / 1_000
         self.book(FloatTradeKind.BUY if sign > 0 else FloatTradeKind.SELL, quantity)

@@ -180,7 +180,7 @@ class UnknownWorld(World):
         self.kill("sent")
 
     def _trade(self) -> None:
-        chance, held = self.seeded, self.auditor.float
+        chance, held = self.seeded, self.auditor.hearing.float
         sign = 1 if held < 1 or (held < 12 and chance.randrange(2) == 0) else -1
         quantity = sign * min(D(chance.randint(10, 1_500)) / 1_000, held if sign < 0 else D(9))
         self.book(FloatTradeKind.BUY if sign > 0 else FloatTradeKind.SELL, quantity)
