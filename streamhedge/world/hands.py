@@ -37,7 +37,8 @@ from streamhedge.wire.calls import HELD_BACK, Answered, SetupFailed, call_of, pl
 from streamhedge.wire.requests import RestRequest, WsApiRequest
 from streamhedge.wire.session import MARKET, PRIVATE, WS_API
 from streamhedge.wire.signing import Params, Signer, signed_params, signed_query
-from streamhedge.world.wire import MS, Answer, Socket, Wire
+from streamhedge.world.schedule import MS
+from streamhedge.world.wire import Answer, Socket, Wire
 
 SOURCE_OF = {MARKET: "market", PRIVATE: "private", WS_API: "wsapi"}
 NOWHERE = Endpoints(rest="http://127.0.0.1", stream="ws://127.0.0.1", ws_api="ws://127.0.0.1/ws-fapi/v1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamhedge.domain.events import FloatTradeKind
 from streamhedge.sim.market import graded
 from streamhedge.sim.refusals import Refusal
-from streamhedge.world.wire import MS
+from streamhedge.world.schedule import MS
 
 if TYPE_CHECKING:
     from streamhedge.world.process import Process

@@ -31,11 +31,9 @@ from streamhedge.domain.order import Order
 from streamhedge.reactor.state import State
 from streamhedge.rules.params import CloseAction, Policy
 from streamhedge.sim.exchange import Exchange
-from streamhedge.world.schedule import Schedule
+from streamhedge.world.schedule import MS, S, Schedule
 
 D = Decimal
-MS = 1_000_000
-S = 1_000 * MS
 ZERO = D(0)
 STEP = D("0.001")
 TOLD_APART = D("1.05")
@@ -77,6 +75,8 @@ class Promises:
         """Symbol to when it may be raised again after a close of the venue's."""
         self._close_trades: dict[int, None] = {}
         self._wait_until_ns = 0
+        self._mute_until_ns = 0
+        """While the venue told anybody but an order to wait: nothing can be sent, and nothing is judged for it."""
         self._near_since_ns = 0
         self._wallet_held: Decimal | None = None
         self._limits = ""
@@ -97,7 +97,7 @@ class Promises:
         self._image.clear()
         self._closes.clear()
         self._close_trades.clear()
-        self._wait_until_ns = self._near_since_ns = 0
+        self._wait_until_ns = self._mute_until_ns = self._near_since_ns = 0
         self._wallet_held, self._resumed = None, False
         self._latched.clear()
         self._codes.clear()
@@ -117,8 +117,8 @@ class Promises:
             self._hear_private(fields)
         elif source == "rest":
             self._hear_wait(fields)
-        elif source == "wsapi" and "serverTime" in (fields.get("result") or ()):
-            self._measured.append(self._venue_ahead_ms())
+        elif source == "wsapi":
+            self._hear_ws(fields)
         elif source == "verb" and fields["kind"] == "resume":
             self._closes.clear()
             self._resumed = True
@@ -148,9 +148,20 @@ class Promises:
         self._closes[order["s"]] = FOREVER_NS if wait_ms is None else self.schedule.now_ns + wait_ms * MS
 
     def _hear_wait(self, fields: dict[str, Any]) -> None:
-        if fields["request"]["label"] == "order" and fields["status"] in (418, 429):
-            said = (fields["headers"] or {}).get("retry-after", "0")
-            self._wait_until_ns = max(self._wait_until_ns, self.schedule.now_ns + int(said) * S)
+        if fields["status"] not in (418, 429):
+            return
+        until_ns = self.schedule.now_ns + int((fields["headers"] or {}).get("retry-after", "0")) * S
+        self._mute_until_ns = max(self._mute_until_ns, until_ns)
+        if fields["request"]["label"] == "order":
+            self._wait_until_ns = max(self._wait_until_ns, until_ns)
+
+    def _hear_ws(self, fields: dict[str, Any]) -> None:
+        if "serverTime" in (fields.get("result") or ()):
+            self._measured.append(self._venue_ahead_ms())
+        said = (fields.get("error") or {}).get("data") or {}
+        if fields.get("status") in (418, 429) and "retryAfter" in said:
+            length_ms = said["retryAfter"] - said["serverTime"]
+            self._mute_until_ns = max(self._mute_until_ns, self.schedule.now_ns + length_ms * MS)
 
     # ------------------------------------------------------------ what is decided and sent
 
@@ -245,7 +256,7 @@ class Promises:
             and memory.block is None
             and now_ns - marked_ns < FRESH_NS
             and self.exchange.contracts[symbol].status == "TRADING"
-            and now_ns >= self._wait_until_ns
+            and now_ns >= self._mute_until_ns
             and self._knows_wallet()
             and self._alone(symbol)
             and abs(account.position(symbol).amount) >= COARSE_STEP

@@ -17,9 +17,8 @@ from streamhedge.sim.exchange import Exchange
 from streamhedge.sim.streams import LIFE_MS
 from streamhedge.sim.wsapi import HANDSHAKE_WEIGHT, WsSession
 from streamhedge.wire.requests import ALGO_PATH
-from streamhedge.world.schedule import Schedule
+from streamhedge.world.schedule import MS, Schedule
 
-MS = 1_000_000
 FRAME_MOST = 256 * 1024
 """A larger frame closes the socket, as it does in the live one."""
 PING_DEAD_NS = 10_000 * MS

@@ -34,13 +34,12 @@ from streamhedge.world.auditor import STEP, Auditor, Violation
 from streamhedge.world.disk import VirtualLedger
 from streamhedge.world.happen import APPLY, set_multi_assets
 from streamhedge.world.process import QUIET_TICK_NS, SLOW_TICK_NS, TICK_NS, Process
-from streamhedge.world.schedule import Schedule
+from streamhedge.world.schedule import MS, S, Schedule
 from streamhedge.world.script import BTCUSDT, Case, Happening
 from streamhedge.world.tape import MovedTape
-from streamhedge.world.wire import MS, Wire
+from streamhedge.world.wire import Wire
 
 D = Decimal
-S = 1_000 * MS
 START_MS = 1_795_161_600_000 + 1
 """A millisecond past a settlement."""
 INSTANCE = "0f0f0f0f"

@@ -15,9 +15,9 @@ from streamhedge.live.recovery import recovered
 from streamhedge.world.auditor import EXCUSED, Violation
 from streamhedge.world.crash import NAMED
 from streamhedge.world.process import TICK_NS
+from streamhedge.world.schedule import MS, S
 from streamhedge.world.script import Case, Options
-from streamhedge.world.wire import MS
-from streamhedge.world.world import S, World
+from streamhedge.world.world import World
 
 D = Decimal
 MODES = ("clean", "torn", "lost")

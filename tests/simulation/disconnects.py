@@ -15,9 +15,9 @@ from streamhedge.domain.events import FloatTradeKind
 from streamhedge.live.recovery import recovered
 from streamhedge.world.auditor import Violation
 from streamhedge.world.process import TICK_NS
+from streamhedge.world.schedule import MS, S
 from streamhedge.world.script import Case
-from streamhedge.world.wire import MS
-from streamhedge.world.world import S, World
+from streamhedge.world.world import World
 from tests.simulation.crashes import GIVE_UP_NS, options
 
 D = Decimal

@@ -22,9 +22,10 @@ from streamhedge.domain.values import exact
 from streamhedge.live.recovery import recovered
 from streamhedge.rules.params import Policy
 from streamhedge.sim.tapes import Tape, mirrored, parse
+from streamhedge.world.schedule import MS, S
 from streamhedge.world.script import BTCUSDT, Case, Options
 from streamhedge.world.tape import MovedTape
-from streamhedge.world.world import MS, START_MS, S, World
+from streamhedge.world.world import START_MS, World
 
 D = Decimal
 R_S = 15

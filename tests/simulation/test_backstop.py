@@ -10,8 +10,8 @@ import pytest
 from streamhedge.domain.stop import StopStatus
 from streamhedge.live.recovery import recovered
 from streamhedge.world.auditor import Violation
+from streamhedge.world.schedule import MS
 from streamhedge.world.script import Case, Happening, draw
-from streamhedge.world.wire import MS
 from streamhedge.world.world import Outcome, World
 
 D = Decimal

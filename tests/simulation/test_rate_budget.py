@@ -10,8 +10,8 @@ import pytest
 from streamhedge.domain.events import FloatTradeKind
 from streamhedge.live.recovery import recovered
 from streamhedge.sim.access import Limits
+from streamhedge.world.schedule import MS
 from streamhedge.world.script import Case, Happening, draw
-from streamhedge.world.wire import MS
 from streamhedge.world.world import World
 
 S_MS = 1_000

@@ -10,8 +10,8 @@ from streamhedge.domain.commands import Reaction
 from streamhedge.domain.events import ExecutionReport
 from streamhedge.live.recovery import recovered
 from streamhedge.sim.refusals import Refusal
+from streamhedge.world.schedule import MS
 from streamhedge.world.script import Case, draw
-from streamhedge.world.wire import MS
 from streamhedge.world.world import World
 
 HOUR_MS = 3_600_000

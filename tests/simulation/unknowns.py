@@ -21,9 +21,10 @@ from streamhedge.live.recovery import recovered
 from streamhedge.sim.order_calls import HTML, UNKNOWN
 from streamhedge.sim.refusals import UNKNOWN_STATUS, Refusal
 from streamhedge.world.auditor import Violation
+from streamhedge.world.schedule import MS, S
 from streamhedge.world.script import Case
-from streamhedge.world.wire import MS, Answer, Wire
-from streamhedge.world.world import S, World
+from streamhedge.world.wire import Answer, Wire
+from streamhedge.world.world import World
 from tests.simulation.crashes import DOUBT_NS, GIVE_UP_NS, kind_of, options
 
 D = Decimal
