@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from decimal import Decimal
 
+from streamhedge.domain.canonical import digest
 from streamhedge.domain.events import (
     AccountUpdate,
     BalanceRow,
@@ -31,8 +32,6 @@ from streamhedge.domain.values import NS_PER_MS, ZERO, Asset, Symbol, divide, re
 class HeldPosition:
     """One position row. ``version_ms`` is the venue time of the figures, ``recv_ns`` when we learnt them.
 
-    ``applied`` are the updates taken at that version: fills of one match share their time to the millisecond, and a
-    second connection repeats them all, so that the first of them, come again, must not undo the last.
     ``liquidation_drift`` is how far the venue's liquidation price was from ours in the last snapshot, a fraction;
     ``drift_told`` while that is an alarm.
     """
@@ -50,21 +49,19 @@ class HeldPosition:
     source: str = ""
     venue_liquidation_price: Decimal | None = None
     adl: int = 0
-    applied: list[AccountUpdate] = field(default_factory=list)
     liquidation_drift: Decimal | None = None
     drift_told: bool = False
 
 
 @state
 class HeldBalance:
-    """One asset. ``available`` is the last snapshot's figure, moved by nothing; ``applied`` as in HeldPosition."""
+    """One asset."""
 
     asset: Asset
     wallet_balance: Decimal = ZERO
     cross_wallet_balance: Decimal = ZERO
     version_ms: int = 0
     recv_ns: int = 0
-    applied: list[AccountUpdate] = field(default_factory=list)
 
 
 @state
@@ -159,6 +156,8 @@ class FundingView:
 
 BookKey = tuple[Symbol, PositionSide]
 
+HEARD_MOST = 128
+"""Account updates remembered by name: far more than two overlapping connections repeat."""
 OUTLIER_JUMP = Decimal("0.10")
 """A mark this far from the last one waits for the next frame (HEDGING §3)."""
 OUTLIER_BASIS = Decimal("0.05")
@@ -170,7 +169,11 @@ MARK_REPEATS_NS = 2_000_000_000
 
 @state
 class PositionBook:
-    """All rows of one account; written by the reactor only."""
+    """All rows of one account; written by the reactor only.
+
+    ``heard`` names the account updates that came lately: a second connection repeats them, and one that comes again must
+    undo nothing, neither a fill of the same millisecond nor what a venue whose clock was set back has said since.
+    """
 
     positions: dict[BookKey, HeldPosition]
     balances: dict[Asset, HeldBalance]
@@ -181,6 +184,7 @@ class PositionBook:
     dual_side: bool = False
     multi_assets: bool = False
     snapshot_ns: int = 0
+    heard: dict[str, int] = field(default_factory=dict)
 
     # ------------------------------------------------------------ writing (reactor only)
 
@@ -224,6 +228,12 @@ class PositionBook:
     def apply_account_update(self, event: AccountUpdate, now_ns: int) -> list[HeldPosition]:
         """Apply absolute rows that are not older than what is held; return the positions that changed size."""
         changed: list[HeldPosition] = []
+        name = digest(event)[:16]
+        if name in self.heard:
+            return changed
+        self.heard[name] = event.transaction_time_ms
+        if len(self.heard) > HEARD_MOST:
+            self.heard.pop(next(iter(self.heard)))
         for balance in event.balances:
             self._apply_balance(balance, event, now_ns)
         for row in event.positions:
@@ -234,15 +244,16 @@ class PositionBook:
 
     def _apply_balance(self, row: BalanceRow, event: AccountUpdate, now_ns: int) -> None:
         held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
-        if not _is_news(held, event):
+        if event.transaction_time_ms < held.version_ms:
             return
         held.wallet_balance = row.wallet_balance
         held.cross_wallet_balance = row.cross_wallet_balance
+        held.version_ms = event.transaction_time_ms
         held.recv_ns = now_ns
 
     def _apply_position(self, row: PositionRow, event: AccountUpdate, now_ns: int) -> HeldPosition | None:
         held = self._row(row.symbol, row.position_side)
-        if not _is_news(held, event):
+        if event.transaction_time_ms < held.version_ms:
             return None
         moved = held.quantity != row.quantity
         held.quantity = row.quantity
@@ -251,6 +262,7 @@ class PositionBook:
         held.realised_pnl = row.realised_pnl
         held.isolated = row.isolated
         held.isolated_wallet = row.isolated_wallet
+        held.version_ms = event.transaction_time_ms
         held.recv_ns = now_ns
         held.source = "ACCOUNT_UPDATE"
         return held if moved else None
@@ -334,8 +346,6 @@ class PositionBook:
         held.adl = row.adl
         if not forced and _is_older(row.update_time_ms, held, requested_ns):
             return False
-        if row.update_time_ms != held.version_ms:
-            held.applied = []
         moved = held.quantity != row.quantity
         held.quantity = row.quantity
         held.entry_price = row.entry_price
@@ -352,8 +362,6 @@ class PositionBook:
         held = self.balances.setdefault(row.asset, HeldBalance(asset=row.asset))
         if not forced and _is_older(row.update_time_ms, held, requested_ns):
             return
-        if row.update_time_ms != held.version_ms:
-            held.applied = []
         held.wallet_balance = row.wallet_balance
         held.cross_wallet_balance = row.cross_wallet_balance
         held.version_ms = row.update_time_ms
@@ -572,17 +580,6 @@ class PositionBook:
             next_payment_if_held=payment,
             annualised=yearly,
         )
-
-
-def _is_news(held: HeldPosition | HeldBalance, event: AccountUpdate) -> bool:
-    """Return whether an update is neither older than a row nor one it has taken already; note it as taken."""
-    if event.transaction_time_ms < held.version_ms or event in held.applied:
-        return False
-    if event.transaction_time_ms > held.version_ms:
-        held.applied = []
-    held.applied = [*held.applied, event]
-    held.version_ms = event.transaction_time_ms
-    return True
 
 
 def _is_older(update_time_ms: int, held: HeldPosition | HeldBalance, requested_ns: int) -> bool:

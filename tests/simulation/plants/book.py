@@ -9,6 +9,7 @@ from typing import Any
 
 from streamhedge.domain import book
 from streamhedge.domain.book import PositionBook
+from streamhedge.domain.canonical import digest
 from streamhedge.domain.events import AccountUpdate, PositionSide, TradeLite
 from streamhedge.domain.values import ZERO
 from streamhedge.reactor import reactor
@@ -56,15 +57,14 @@ def old_snapshots_overwrite(bug: Planting) -> None:
 @plant("an update seen twice is applied twice", "2", kinds=("frames-again", "U6", "thin"))
 def updates_are_applied_twice(bug: Planting) -> None:
     def build(honest: Any) -> Any:
-        def is_news(held: Any, event: AccountUpdate) -> bool:
-            if event in held.applied and event.transaction_time_ms >= held.version_ms:
+        def apply(self: PositionBook, event: AccountUpdate, now_ns: int) -> Any:
+            if self.heard.pop(digest(event)[:16], None) is not None:
                 bug.ran()
-                return True
-            return honest(held, event)  # type: ignore[no-any-return]
+            return honest(self, event, now_ns)
 
-        return is_news
+        return apply
 
-    bug.instead(book, "_is_news", build)
+    bug.instead(PositionBook, "apply_account_update", build)
 
 
 @plant("a symbol that an update does not name is read as flat", "1", "8", "9", kinds=("transfer", "external-eth"))
