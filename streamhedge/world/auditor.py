@@ -33,8 +33,8 @@ FULL_EVERY = 50
 OPEN = ("PLANNED", "WORKING", "IN_DOUBT")
 READ = ("private", "conn", "clock", "trade", "verb", "store", "void", "rest", "wsapi")
 """What is read of the inputs, beside ticks and marks."""
-TRUTH_WITHIN_NS = 45 * S
-"""An audit each 15 s, confirmed a second later, answers that are lost and asked again."""
+TRUTH_WITHIN_NS = 60 * S
+"""An audit each 15 s, or 22.5 s where quiet times have a tick each 7.5 s; one answer lost, the next confirmed a tick later."""
 EDGES = {
     "PLANNED": ("WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
     "WORKING": ("FILLED", "ENDED", "ABSENT"),

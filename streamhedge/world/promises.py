@@ -184,7 +184,7 @@ class Promises:
             return
         held = self.exchange.account.position(order.symbol).amount
         mark = self.exchange.contracts[order.symbol].mark
-        gap = abs(wanted + held) + STEP
+        gap = abs(wanted + held) + COARSE_STEP
         if order.purpose.value == "hedge" and gap * max(mark, told) < self.hedge.band * D("0.98") and wanted >= STEP:
             raise Broken("8", f"{name} hedges {order.quantity} with {held} held and {wanted} wanted: inside the band")
         flat = self.policy.ladder.close_action is CloseAction.FLATTEN
