@@ -318,6 +318,7 @@ class OrderOutcome:
     """What came back for one order request; ``report`` refines ACCEPTED (accepted, fill, filled, ended).
 
     ``names`` is another order's id, where the answer to ours carries one: our picture of the wire is wrong.
+    ``update_time_ms`` is when the venue changed the order last, 0 when it does not say.
     """
 
     client_order_id: ClientOrderId
@@ -330,6 +331,7 @@ class OrderOutcome:
     order_id: int | None
     retry_after_ms: int | None
     names: str = ""
+    update_time_ms: int = 0
 
 
 @record
@@ -370,7 +372,8 @@ class StopOutcome:
 class OrderStatusAnswer:
     """The answer of `order.status` by client order id; ``found`` False is one absence (-2013), nothing more.
 
-    ``inconclusive`` is True when the answer proves nothing at all (error, timeout).
+    ``inconclusive`` is True when the answer proves nothing at all (error, timeout). ``update_time_ms`` is when the venue
+    changed the order last, 0 when it does not say.
     """
 
     client_order_id: ClientOrderId
@@ -381,6 +384,7 @@ class OrderStatusAnswer:
     filled_quote: Decimal
     order_id: int | None
     message: str
+    update_time_ms: int = 0
 
 
 @record

@@ -126,6 +126,7 @@ class Order:
     ``filled_quote`` is what it filled for by the best knowledge; ``reported_quote`` only what execution reports added up to,
     because an `order.status` answer may come before, after or instead of them. ``beside`` is what everybody else is known
     to have filled on the symbol since it was decided, signed; ``unexplained`` what the position moved beyond that.
+    ``filled_ms`` is the venue's time of its latest fill that we know of: a position of before that cannot show it.
     ``policy_hash`` names the limits and rules that were in force when it was decided.
     """
 
@@ -146,6 +147,7 @@ class Order:
     reason: str
     status: OrderStatus = OrderStatus.PLANNED
     filled: Decimal = ZERO
+    filled_ms: int = 0
     filled_quote: Decimal = ZERO
     reported_quote: Decimal = ZERO
     commission: Decimal = ZERO

@@ -26,6 +26,7 @@ from streamhedge.rules.view import LadderStep
 from streamhedge.store.ledger import Ledger
 
 DAY_NS = 86_400 * NS_PER_SECOND
+MINUTE_NS = 60 * NS_PER_SECOND
 GHOSTS_NS = 600 * NS_PER_SECOND
 """How far back an order that ended without a trace is remembered over a restart: a ghost comes within a minute (O18)."""
 
@@ -68,12 +69,18 @@ def recovered(ledger: Ledger, policy: Policy, *, epoch: int, now_ns: int, boot: 
     for order in ledger.intents(since_ms=(now_ns - GHOSTS_NS) // NS_PER_MS)[-RECENT_ORDERS:]:
         if order.status in (OrderStatus.ABSENT, OrderStatus.REFUSED):
             state.orders[order.client_order_id] = order  # should it have executed after all, its fill is known for ours
+    reactor = Reactor(state, policy)
+    for order in ledger.intents(since_ms=(now_ns - MINUTE_NS) // NS_PER_MS):
+        # What a minute may hold it may hold over restarts too; a wall clock that was set back makes it no longer.
+        at_ns = min(order.decided_ns, now_ns)
+        state.meter.order_times_ns.append(at_ns)
+        if order.symbol in state.memory:
+            state.memory[order.symbol].intent_times_ns.append(at_ns)
     for stop in ledger.stops():
         # It rests, or may: the venue's list settles it, against nothing this run has heard.
         resting = stop.status is StopStatus.RESTING
         status = StopStatus.RESTING if resting else StopStatus.IN_DOUBT
         state.stops[stop.client_order_id] = replace(stop, status=status, resting_ns=0, absences=0)
-    reactor = Reactor(state, policy)
     for key, fields in ledger.states().items():
         _restore(reactor, key, fields, now_ns)
     quarantine_ns = _quarantine_until(ledger, policy, now_ns=now_ns, boot=boot)

@@ -19,6 +19,8 @@ from streamhedge.rules.limits import moved_without_effect
 
 PAIR_WAIT_NS = 50 * NS_PER_MS
 """An execution report and its account update come as a pair; wait this long before asking (FAULTS U5)."""
+STAMPS_APART_MS = 5
+"""Reply, report and account update of one fill are stamped alike, or nearly so."""
 ASK_AGAIN_NS = 1_000 * NS_PER_MS
 """Two snapshots that count as two are at least this far apart (HEDGING §8)."""
 
@@ -136,7 +138,9 @@ def settle_exposure(core: Core, memory: SymbolMemory) -> None:
     if any(order.is_open for order in orders_of(core, exposure)):
         exposure.ended_ns = None
         return
-    if core.state.book.quantity(memory.symbol) == expected_position(core, exposure):
+    if core.state.book.quantity(memory.symbol) == expected_position(core, exposure) and _may_show(
+        core, memory, exposure
+    ):
         _judge_effect(core, memory, exposure)
         memory.exposure = None
         memory.mismatches = 0
@@ -148,6 +152,12 @@ def settle_exposure(core: Core, memory: SymbolMemory) -> None:
         exposure.asked += 1
         exposure.last_asked_ns = core.now_ns
         core.commands.append(RequestSnapshot(reason=f"fills of {memory.symbol} not in the position", audit=True))
+
+
+def _may_show(core: Core, memory: SymbolMemory, exposure: Exposure) -> bool:
+    """Return whether the position is of after our fills: one of before that is as large owes it to somebody else."""
+    version_ms = core.state.book.version_ms(memory.symbol)
+    return all(order.filled_ms <= version_ms + STAMPS_APART_MS for order in orders_of(core, exposure) if order.filled)
 
 
 def _judge_effect(core: Core, memory: SymbolMemory, exposure: Exposure) -> None:
@@ -229,7 +239,10 @@ def snapshot_against_exposure(core: Core, memory: SymbolMemory, *, requested_ns:
         return
     expected = expected_position(core, exposure)
     if theirs == expected and core.state.book.quantity(memory.symbol) == theirs:
-        memory.exposure = None
+        # A stamp of before our fills is a replica that lags, or a venue whose clock was set back: that takes two.
+        exposure.agreed_ns = exposure.agreed_ns or core.now_ns
+        if _may_show(core, memory, exposure) or core.now_ns - exposure.agreed_ns >= ASK_AGAIN_NS:
+            memory.exposure = None
         return
     claimed = exposure.order_ids or exposure.foreign != 0
     if claimed:

@@ -178,7 +178,7 @@ def on_outcome(core: Core, event: OrderOutcome) -> None:
     if order.sent_ns is None:
         order.sent_ns = order.decided_ns
     if event.kind is OutcomeKind.ACCEPTED:
-        _take_fill_total(core, order, event.filled)
+        _take_fill_total(core, order, event.filled, event.update_time_ms)
         order.order_id = event.order_id or order.order_id
         _move(core, order, event.report)
     elif event.kind is OutcomeKind.IN_DOUBT:
@@ -308,7 +308,7 @@ def on_status_answer(core: Core, event: OrderStatusAnswer) -> None:
         order.order_id = event.order_id or order.order_id
         was_open = order.is_open
         order.filled_quote = max(order.filled_quote, event.filled_quote)
-        _take_fill_total(core, order, event.filled)
+        _take_fill_total(core, order, event.filled, event.update_time_ms)
         _move(core, order, event.report)
         if was_open and order.filled > 0 and not is_covered(core, order):
             # The answer may overtake the account update: the position counts again once a snapshot has shown it.
@@ -485,7 +485,7 @@ def on_execution_report(core: Core, event: ExecutionReport) -> Order | None:
             realised_pnl=str(event.realised_pnl),
             time_ms=event.transaction_time_ms,
         )
-    _take_fill_total(core, order, event.cumulative_quantity)
+    _take_fill_total(core, order, event.cumulative_quantity, event.transaction_time_ms)
     _move(core, order, event.report)
     return order
 
@@ -503,8 +503,10 @@ def _check_same_order(core: Core, order: Order, event: ExecutionReport) -> None:
     )
 
 
-def _take_fill_total(core: Core, order: Order, filled: Decimal) -> None:
+def _take_fill_total(core: Core, order: Order, filled: Decimal, at_ms: int) -> None:
+    """Take what an order filled in all, as the venue saw it at a time of its own; 0 when it did not say when."""
     if filled > order.filled:
+        order.filled_ms = max(order.filled_ms, at_ms)
         _count_beside(core, order.symbol, order.side.sign * (filled - order.filled), of=order)
         order.filled = filled
 
@@ -520,7 +522,7 @@ def _move(core: Core, order: Order, report: Report) -> None:
     """Move an order along the table; note and persist the ends."""
     before = order.status
     if report is Report.FILLED and order.filled == 0:
-        _take_fill_total(core, order, order.quantity)
+        _take_fill_total(core, order, order.quantity, 0)
     order.status = next_status(before, report)
     if order.status is before and order.is_open:
         return

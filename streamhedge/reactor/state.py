@@ -53,6 +53,7 @@ class Exposure:
     asked: int = 0
     disagreed: int = 0
     disagreed_ns: int = 0
+    agreed_ns: int = 0
     last_asked_ns: int = 0
     broken: bool = False
 

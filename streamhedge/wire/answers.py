@@ -177,6 +177,7 @@ def order_status_of(client_order_id: ClientOrderId, answer: WsApiAnswer) -> Orde
             filled_quote=number_or_zero(result.get("cumQuote")),
             order_id=whole(result.get("orderId", 0)) or None,
             message="",
+            update_time_ms=whole(result.get("updateTime", 0)),
         )
     except ParseError as error:
         return _status(client_order_id, found=False, inconclusive=True, message=str(error))

@@ -169,6 +169,7 @@ def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: s
     try:
         filled = number_or_zero(fields.get("executedQty"))
         order_id = whole(fields.get("orderId", 0)) or None
+        update_time_ms = whole(fields.get("updateTime", 0))
     except ParseError as error:
         return _outcome(client_order_id, OutcomeKind.IN_DOUBT, status=200, message=str(error))
     return OrderOutcome(
@@ -181,6 +182,7 @@ def _accepted(client_order_id: ClientOrderId, fields: dict[str, Any], message: s
         filled=filled,
         order_id=order_id,
         retry_after_ms=None,
+        update_time_ms=update_time_ms,
     )
 
 

@@ -105,7 +105,8 @@ class Auditor:
         self._open: dict[str, None] = {}
         self._versions: dict[str, int] = {}
         self._wrong_since: dict[str, int] = {}
-        self._commits: deque[int] = deque()
+        self._commits: deque[tuple[int, str]] = deque()
+        """Intents of the last minute: when, and which; without those that a power loss took."""
 
     def count(self, what: str) -> None:
         """Count something that really happened."""
@@ -141,6 +142,7 @@ class Auditor:
         self.blocks.clear()
         self._freed.clear()
         fates.restarted(lost)
+        self._commits = deque(commit for commit in self._commits if commit[1] not in lost)
         if fates.live:
             self.count("restart with an order that may be alive")
         for meant in fates.live.values():
@@ -248,8 +250,8 @@ class Auditor:
             raise Violation("6", f"{name} raises at any price")
         if price is not None and abs(price - mark) > self.limits.price_collar * mark:
             raise Violation("6", f"{name}: {price} is outside the collar of {mark}")
-        self._commits.append(now_ns)
-        while self._commits[0] < now_ns - 60 * S:
+        self._commits.append((now_ns, name))
+        while self._commits[0][0] < now_ns - 60 * S:
             self._commits.popleft()
         most = self.limits.max_intents_per_symbol_per_minute
         if len(self._commits) > 2 * most + 1:

@@ -144,3 +144,27 @@ def test_what_the_venue_took_away_unseen_is_not_cut_again_while_an_order_is_in_d
         sent = desk.fill(order, trade_id=int(cut * 1000))
         sent += desk.mark("152000", after_ms=1_000)
     assert 0 < cut <= 4
+
+
+@pytest.mark.fault("O6", "O18")
+def test_a_position_of_before_the_fill_does_not_show_it_however_large() -> None:
+    """A ghost as large as our order filled unseen; then ours fills too, and its answer overtakes the account update."""
+    desk = raising()
+    order = doubted(desk)
+    adopt(desk, "-11")
+    told = replace(status_of(order.client_order_id, report=Report.FILLED), update_time_ms=desk.now_ms + 900)
+    desk.take(told, after_ms=1_000)
+    assert (order.status, order.filled) == (OrderStatus.FILLED, 1)
+    assert desk.float("+1") == [] and not desk.state.open_ids, "the position may be -12 already"
+    adopt(desk, "-12")
+    assert desk.mark(after_ms=1_100) == [] and not desk.state.open_ids, "and it is"
+
+
+def test_a_fill_that_the_position_shows_by_its_stamp_waits_for_nothing() -> None:
+    desk = raising()
+    order = doubted(desk)
+    at_ms = desk.now_ms + 5
+    desk.take(make.account_update("-11", at_ms=at_ms), after_ms=5)
+    desk.take(replace(status_of(order.client_order_id, report=Report.FILLED), update_time_ms=at_ms), after_ms=1)
+    assert desk.memory.exposure is None
+    assert desk.float("+1"), "hedged at once"

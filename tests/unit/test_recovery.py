@@ -22,6 +22,7 @@ from streamhedge.reactor.state import Heard, State, SymbolMemory, symbol_state, 
 from streamhedge.rules.view import LadderStep, SymbolState, TradingState
 from streamhedge.store.ledger import Ledger
 from tests.support import builders as make
+from tests.unit.test_ledger import order
 
 D = Decimal
 NOW_NS = make.T0_MS * NS_PER_MS
@@ -111,6 +112,16 @@ def test_a_block_that_was_not_latched_leaves_the_ladder_on(ledger: Ledger) -> No
     ledger.set_state("block:BTCUSDT", {"cause": "external", "reason": "a person", "latched": False})
     found = memory(begin(ledger))
     assert found.block is not None and not found.block.latched
+
+
+@pytest.mark.fault("O20", "P1")
+def test_the_intents_of_the_last_minute_count_over_a_restart(ledger: Ledger) -> None:
+    for number, ago_s in enumerate((61, 59, 1, -5)):
+        name = ClientOrderId(f"sh-7f3a91c2-1-{number:06d}")
+        ledger.commit_intent(replace(order(), client_order_id=name, decided_ns=NOW_NS - ago_s * 10**9))
+    state = begin(ledger)
+    counted = [NOW_NS - 59 * 10**9, NOW_NS - 10**9, NOW_NS]
+    assert memory(state).intent_times_ns == state.meter.order_times_ns == counted, "a clock set back makes none longer"
 
 
 def test_a_latch_that_was_lifted_stays_lifted(ledger: Ledger) -> None:
