@@ -206,6 +206,10 @@ def _note_doubt(core: Core, order: Order, why: str) -> None:
 
 
 def _refused(core: Core, order: Order, event: OrderOutcome) -> None:
+    if order.status is OrderStatus.ABSENT:
+        order.error_code, order.error_message = event.code, event.message
+        _move(core, order, Report.REFUSED)  # it agrees, late: nothing waits for it any more
+        return
     if order.status not in (OrderStatus.PLANNED, OrderStatus.IN_DOUBT):
         core.note(
             "late_refusal",

@@ -35,6 +35,8 @@ READ = ("private", "conn", "clock", "trade", "verb", "store", "void", "rest", "w
 """What is read of the inputs, beside ticks and marks."""
 TRUTH_WITHIN_NS = 60 * S
 """An audit each 15 s, or 22.5 s where quiet times have a tick each 7.5 s; one answer lost, the next confirmed a tick later."""
+UNTOLD_MOST_NS = 20 * S
+"""The slowest frame takes 12 s; what comes later was lost, and an audit told it."""
 EDGES = {
     "PLANNED": ("WORKING", "IN_DOUBT", "FILLED", "ENDED", "REFUSED", "ABSENT"),
     "WORKING": ("FILLED", "ENDED", "ABSENT"),
@@ -88,6 +90,8 @@ class Auditor:
         self.owed_rows = 0
         self.positions: dict[str, Decimal] = {}
         """By the venue's trades, signed, base units."""
+        self._moved: dict[str, tuple[int, int]] = {}
+        """When the venue moved a position last, by its own stamp (ms) and by the world's clock (ns)."""
         self.fees: dict[str, Decimal] = {}
         self.blind: dict[str, Decimal] = {}
         """How far the position moved that the product cannot have reckoned with and does not show yet, by symbol."""
@@ -383,6 +387,7 @@ class Auditor:
         for trade in reversed(fresh):
             self._trade_seen = trade.trade_id
             symbol, signed = trade.order.symbol, trade.order.sign * trade.quantity
+            self._moved[symbol] = (trade.time_ms, self.schedule.now_ns)
             before = self.positions.get(symbol, ZERO)
             after = self.positions[symbol] = before + signed
             name = trade.order.client_id
@@ -531,7 +536,10 @@ class Auditor:
             ours = state.book.quantity(symbol)  # type: ignore[arg-type]
             if ours == held:
                 self._wrong_since.pop(symbol, None)
-                self.blind[symbol] = ZERO
+                moved_ms, moved_ns = self._moved[symbol]
+                told = state.book.version_ms(symbol) >= moved_ms  # type: ignore[arg-type]
+                if told or now_ns - moved_ns > UNTOLD_MOST_NS:  # there and back again is equal before it is told
+                    self.blind[symbol] = ZERO
                 for meant in self.fates.live.values():
                     if meant.symbol == symbol:
                         meant.fills.clear()

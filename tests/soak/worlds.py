@@ -28,6 +28,9 @@ NOT_HERE = {
     "REFUSED>WORKING": "the simulated exchange executes nothing that it refused for certain",
     "REFUSED>FILLED": "the same",
     "REFUSED>ENDED": "the same",
+    "ENDED>FILLED": "it fills nothing of an order that ended",
+    "WORKING>ABSENT": "it forgets no order that it accepted",
+    "PLANNED>ABSENT": "nobody is asked about an order before it is in doubt",
 }
 """Edges that the table of orders has for a venue that contradicts itself, and no world takes."""
 STATES = {

@@ -155,6 +155,7 @@ def test_a_position_of_before_the_fill_does_not_show_it_however_large() -> None:
     told = replace(status_of(order.client_order_id, report=Report.FILLED), update_time_ms=desk.now_ms + 900)
     desk.take(told, after_ms=1_000)
     assert (order.status, order.filled) == (OrderStatus.FILLED, 1)
+    desk.mark(after_ms=1)
     assert desk.float("+1") == [] and not desk.state.open_ids, "the position may be -12 already"
     adopt(desk, "-12")
     assert desk.mark(after_ms=1_100) == [] and not desk.state.open_ids, "and it is"
@@ -168,3 +169,18 @@ def test_a_fill_that_the_position_shows_by_its_stamp_waits_for_nothing() -> None
     desk.take(replace(status_of(order.client_order_id, report=Report.FILLED), update_time_ms=at_ms), after_ms=1)
     assert desk.memory.exposure is None
     assert desk.float("+1"), "hedged at once"
+
+
+@pytest.mark.fault("O6")
+def test_a_refusal_that_comes_after_the_absence_rule_agrees_with_it() -> None:
+    desk = raising()
+    order = doubted(desk)
+    absent_twice(desk, order)
+    desk.take(looked(desk, "-10"), after_ms=5)
+    assert order.status is OrderStatus.ABSENT
+    late = replace(
+        accepted(order.client_order_id, report=Report.REFUSED), kind=OutcomeKind.REFUSED, status=400, code=-2019
+    )
+    desk.take(late, after_ms=1)
+    assert (order.status, order.error_code) == (OrderStatus.REFUSED, -2019)
+    assert desk.said("refused") == [] and desk.said("late_refusal") == [], "no pause and no contradiction"
