@@ -22,7 +22,7 @@ SHARES = {"any": 3, "trade": 3, "flight": 2, "starting": 1, "stopping": 1, "sock
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what may be asked."""
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--lanes", type=int, default=2, help="how many hedgers are killed side by side")
+    parser.add_argument("--lanes", type=int, default=1, help="how many hedgers are killed side by side")
     parser.add_argument("--seed", type=int, default=1)
 
 
