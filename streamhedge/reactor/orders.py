@@ -520,6 +520,7 @@ def _count_beside(core: Core, symbol: Symbol, signed: Decimal, *, of: Order | No
     for order in core.open_orders():
         if order.symbol == symbol and order is not of:
             order.beside += signed
+            core.persist("order", order.client_order_id, **to_plain(order))  # a restart must not suspect it of that
 
 
 def _move(core: Core, order: Order, report: Report) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from streamhedge.domain.commands import Persist
 from streamhedge.domain.events import BookStatusChanged, OrderOutcome, OutcomeKind, Snapshot, Tick
 from streamhedge.domain.order import Order, OrderStatus, Report, Side
 from streamhedge.domain.values import NS_PER_MS
@@ -184,3 +185,12 @@ def test_a_refusal_that_comes_after_the_absence_rule_agrees_with_it() -> None:
     desk.take(late, after_ms=1)
     assert (order.status, order.error_code) == (OrderStatus.REFUSED, -2019)
     assert desk.said("refused") == [] and desk.said("late_refusal") == [], "no pause and no contradiction"
+
+
+@pytest.mark.fault("O6", "P1")
+def test_what_others_filled_is_written_for_the_run_that_comes_after() -> None:
+    desk = raising()
+    order = doubted(desk)
+    reaction = desk.take(make.foreign_fill(Side.BUY, "0.5"), after_ms=1)
+    rows = [c for c in reaction.commands if isinstance(c, Persist) and c.table == "order"]
+    assert [(row.key, row.fields["beside"]) for row in rows] == [(order.client_order_id, "0.5")]
