@@ -45,15 +45,14 @@ class Answer:
 
 
 def _last_look() -> aiohttp.TraceConfig:
-    """Return the hooks that run between a connection and the first byte on it."""
+    """Return the hook that runs right before the first byte, whatever a connection took to be there."""
 
     async def look(session: aiohttp.ClientSession, context: Any, params: object) -> None:
         if context.trace_request_ctx():
             raise TooLate
 
     hooks = aiohttp.TraceConfig()
-    hooks.on_connection_create_end.append(look)
-    hooks.on_connection_reuseconn.append(look)
+    hooks.on_request_headers_sent.append(look)
     return hooks
 
 

@@ -35,6 +35,8 @@ class Relay:
         self.passes.set()
         self.arrived_ns: dict[str, int] = {}
         """When each order came by, wall time, by client order id."""
+        self.accepted: set[str] = set()
+        """The client order ids of the orders the exchange took."""
         self.endpoints: dict[str, str] = {}
         self.heard: list[str] = []
         """Every address and every message that came from the hedger, and every listen key that went back."""
@@ -57,7 +59,10 @@ class Relay:
             self.double_next_order = False
             self.doubled.append(request.query.get("newClientOrderId", ""))
             await self._call(request, body)
-        return await self._call(request, body)
+        answer = await self._call(request, body)
+        if (request.method, request.path, answer.status) == ("POST", "/fapi/v1/order", 200):
+            self.accepted.add(request.query.get("newClientOrderId", ""))
+        return answer
 
     async def _call(self, request: web.Request, body: bytes) -> web.Response:
         address = URL(self._venue.rest + request.raw_path, encoded=True)
