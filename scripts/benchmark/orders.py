@@ -10,7 +10,6 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,6 @@ BOUGHT = Decimal("0.003")
 MARKS, FILLS = "/__marks", "/__fills"
 """Doors of the bench's own exchange: one round each, begun by a mark price or by a spot fill."""
 DEMO = Path(__file__).resolve().parents[2] / "streamhedge" / "settings" / "demo.toml"
-Around = Callable[[Hedger], AbstractAsyncContextManager[None]]
-"""What goes on around a hedger while it is measured."""
 WARM = 2
 """Orders of a round that open connections and are left out."""
 
@@ -163,11 +160,6 @@ async def _until(ready: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def alone(hedger: Hedger) -> AbstractAsyncContextManager[None]:
-    """Nothing goes on around it."""
-    return contextlib.nullcontext()
-
-
 def endpoints_at(host: str) -> Endpoints:
     """Return the addresses of the bench's own exchange."""
     return Endpoints(
@@ -178,15 +170,26 @@ def endpoints_at(host: str) -> Endpoints:
     )
 
 
-def trigger_ours(
-    tell: Callable[[list[float]], None],
-    host: str,
-    count: int,
-    folder: Path,
-    door: str,
-    made: type[Hedger] = Hedger,
-    around: Around = alone,
-) -> None:
+async def answered(hedger: Hedger, session: aiohttp.ClientSession, host: str, door: str, count: int) -> list[float]:
+    """Have a running hedger answer so many high marks, or spot fills; return the µs of each from frame to order."""
+
+    def level() -> bool:
+        state = hedger.core.state
+        mark = state.book.marks.get(BTCUSDT)
+        resting = state.memory[BTCUSDT].exposure is None and mark is not None and mark.mark_price == LOW
+        return resting and state.book.quantity(BTCUSDT) == -state.floats[Asset("BTC")]
+
+    found = []
+    for _ in range(count):
+        await _until(level)
+        if door == MARKS:
+            await hedger.execute_trade_with_hedge(Deposit(GAP))
+        found.append(await _round(session, host, door))
+    await _until(level)
+    return found
+
+
+def trigger_ours(tell: Callable[[list[float]], None], host: str, count: int, folder: Path, door: str) -> None:
     """Have a whole hedger answer each high mark, or each spot fill, with the order that its gap asks for."""
 
     async def run() -> list[float]:
@@ -194,7 +197,7 @@ def trigger_ours(
         with_spot = folder / "spot.toml"
         with_spot.write_text(f'[spot]\nsymbols = ["{BTCUSDT}"]\n')
         paths = [DEMO, with_spot] if door == FILLS else []
-        hedger = made(load_config(paths, SETS, {}), endpoints=endpoints_at(host), **keys, state_dir=folder)
+        hedger = Hedger(load_config(paths, SETS, {}), endpoints=endpoints_at(host), **keys, state_dir=folder)
 
         def listens() -> bool:
             return (
@@ -202,22 +205,9 @@ def trigger_ours(
                 or {"spot": "open"}.items() <= {row["name"]: row["state"] for row in hedger.status()["streams"]}.items()
             )
 
-        def level() -> bool:
-            state = hedger.core.state
-            mark = state.book.marks.get(BTCUSDT)
-            resting = state.memory[BTCUSDT].exposure is None and mark is not None and mark.mark_price == LOW
-            return resting and state.book.quantity(BTCUSDT) == -state.floats[Asset("BTC")]
-
-        async with hedger, around(hedger), aiohttp.ClientSession(trust_env=False) as session:
-            found = []
+        async with hedger, aiohttp.ClientSession(trust_env=False) as session:
             await _until(listens)
-            for _ in range(count):
-                await _until(level)
-                if door == MARKS:
-                    await hedger.execute_trade_with_hedge(Deposit(GAP))
-                found.append(await _round(session, host, door))
-            await _until(level)
-        return found
+            return await answered(hedger, session, host, door, count)
 
     tell(uvloop.run(run()))
 

@@ -1,7 +1,8 @@
 """What it costs to be looked at: orders with page, metrics, attach and recording on over all off, and readers' CPU.
 
 Everything on is what `run` serves: lines, page with a browser's feed, metrics scraped each second, the control socket
-with a reader that runs the whole book, and the recording. Off is the same hedger with none of it. Both take turns.
+with a reader that runs the whole book, and the recording. Off is the same process with none of it. Both take turns in
+short blocks of one hedger's life, so that what differs between two processes or two minutes is in both.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from scripts.benchmark.orders import MARKS, WARM, alone, endpoints_at, serve_venue, trigger_ours
+from scripts.benchmark.orders import MARKS, WARM, answered, endpoints_at, serve_venue
 from scripts.benchmark.processes import CEILING_S, apart, standing
 from scripts.benchmark.rig import KEY, SECRET, SETS
 from scripts.benchmark.rows import share
@@ -40,35 +42,42 @@ from streamhedge.store.journal import JournalWriter
 
 READERS = 10
 SCRAPED_S = 1.0
+PAIRS = 4
+"""Blocks of each kind in a round."""
+Blocks = list[list[float]]
+"""By block, the µs of its orders."""
 
 
 class Watched(Hedger):
-    """A hedger whose notes reach lines and page, as in `run`."""
+    """A hedger whose notes reach lines and page, as in `run`, and whose inputs are recorded, while it is ``seen``."""
 
     def __init__(self, *said: Any, **more: Any) -> None:
+        self.seen = True
         self.watch = Watch()
         self.lines = Lines(json=True, out=Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the process
         super().__init__(*said, **more, on_notes=self._heard)
         self.watch.hedger = self
 
     def _heard(self, notes: Any, recv_ns: int) -> None:
-        self.lines.notes(notes, recv_ns)
-        self.watch.notes(notes, recv_ns)
-
-
-class Unrecorded(Hedger):
-    """A hedger that writes the head of its recording and no input."""
+        if self.seen:
+            self.lines.notes(notes, recv_ns)
+            self.watch.notes(notes, recv_ns)
 
     def _journal(self, name: str) -> JournalWriter:
         journal = super()._journal(name)
-        journal.append = lambda recv_ns, source, payload: None  # type: ignore[method-assign]
+        append = journal.append
+
+        def appended(recv_ns: int, source: str, payload: bytes) -> None:
+            if self.seen:
+                append(recv_ns, source, payload)
+
+        journal.append = appended  # type: ignore[method-assign]
         return journal
 
 
 @contextlib.asynccontextmanager
-async def all_on(hedger: Hedger) -> AsyncIterator[None]:
-    """Serve page, metrics and socket, with one reader of each in a process of its own."""
-    assert isinstance(hedger, Watched)
+async def all_on(hedger: Watched) -> AsyncIterator[None]:
+    """Record, serve page, metrics and socket, with one reader of each in a process of its own."""
     name = f"{hedger.venue}-{hedger.account}"
     async with (
         socket_served(name, Words(hedger).answer),
@@ -76,7 +85,9 @@ async def all_on(hedger: Hedger) -> AsyncIterator[None]:
     ):
         sampling = asyncio.create_task(_sampled(hedger))
         async with reading("follow", str(socket_path(name)), "1"), reading("look", address), reading("scrape", address):
+            hedger.seen = True
             yield
+            hedger.seen = False
         sampling.cancel()
 
 
@@ -132,6 +143,39 @@ async def scrape(address: str) -> None:
             await asyncio.sleep(SCRAPED_S)
 
 
+def latencies(tell: Callable[[dict[str, Blocks]], None], host: str, folder: Path, orders: int) -> None:
+    """Tell the µs from mark to order of a hedger, in blocks with all of it on and as many with all off, in turns."""
+
+    async def run() -> dict[str, Blocks]:
+        keys = {"api_key": Secret(KEY), "api_secret": Secret(SECRET)}
+        hedger = Watched(load_config([], SETS, {}), endpoints=endpoints_at(host), **keys, state_dir=folder)
+        found: dict[str, Blocks] = {"off": [], "on": []}
+        async with hedger, aiohttp.ClientSession(trust_env=False) as session:
+            await hedger.book.live(30)
+            hedger.seen = False
+            for number in range(PAIRS):
+                for kind in ("off", "on") if number % 2 == 0 else ("on", "off"):
+                    async with all_on(hedger) if kind == "on" else contextlib.nullcontext():
+                        taken = await answered(hedger, session, host, MARKS, orders + WARM)
+                        found[kind].append(taken[WARM:])
+        return found
+
+    tell(uvloop.run(run()))
+
+
+def ratios(blocks: dict[str, Blocks], percent: int) -> dict[str, float]:
+    """Return what all on costs over all off at a percentile, and where nine of ten such runs would find the ratio."""
+
+    def over(numbers: Sequence[int]) -> float:
+        on, off = ([us for number in numbers for us in blocks[kind][number]] for kind in ("on", "off"))
+        return share(on, percent) / share(off, percent)
+
+    pairs = range(len(blocks["on"]))
+    chance = random.Random(1)
+    again = [over(chance.choices(pairs, k=len(pairs))) for _ in range(400)]
+    return {"ratio": over(pairs), "least": share(again, 5), "most": share(again, 95)}
+
+
 def spent(tell: Callable[[dict[str, float]], None], host: str, folder: Path, seconds: float) -> None:
     """Tell the CPU of a hedger without readers, with them, and without again, each for so long under the same load."""
 
@@ -185,19 +229,17 @@ def measure(orders: int, rounds: int, seconds: dict[int, float], fresh: Callable
     """Return latencies with all on and all off, their ratios, and the hedger's CPU with and without readers.
 
     Args:
-        orders: How many of each kind in a round.
-        rounds: How often each kind takes its turn.
+        orders: How many in a block.
+        rounds: How many hedgers, each with as many blocks on as off.
         seconds: By marks a second, how long CPU is counted.
         fresh: Makes a folder.
     """
-    taken: dict[str, list[float]] = {"off": [], "on": []}
+    blocks: dict[str, Blocks] = {"off": [], "on": []}
+    for _ in range(rounds):
+        with standing(serve_venue) as host:
+            for kind, taken in apart(latencies, host, fresh(), orders).items():
+                blocks[kind] += taken
     spends = []
-    kinds = (("off", Unrecorded, alone), ("on", Watched, all_on))
-    for number in range(rounds):
-        for kind, made, around in kinds if number % 2 == 0 else reversed(kinds):
-            with standing(serve_venue) as host:
-                said = (host, orders + WARM, fresh(), MARKS, made, around)
-                taken[kind] += apart(trigger_ours, *said)[WARM:]
     for marks, length in seconds.items():
         with standing(serve_venue, marks) as host:
             spends.append({"marks": marks, **apart(spent, host, fresh(), length)})
@@ -208,8 +250,8 @@ def measure(orders: int, rounds: int, seconds: dict[int, float], fresh: Callable
         "latency": [
             {
                 "percent": percent,
-                **{f"{kind}_us": share(taken[kind], percent) for kind in taken},
-                "ratio": share(taken["on"], percent) / share(taken["off"], percent),
+                **{f"{kind}_us": share([us for block in blocks[kind] for us in block], percent) for kind in blocks},
+                **ratios(blocks, percent),
             }
             for percent in (50, 90, 99)
         ],
@@ -224,10 +266,11 @@ def measure(orders: int, rounds: int, seconds: dict[int, float], fresh: Callable
 def shown(console: Console, found: dict[str, Any]) -> None:
     """Print both tables, as a README takes them."""
     table = Table(box=box.MARKDOWN)
-    for name in ("mark price → order on the wire", "all off, µs", "all on, µs", "on ÷ off"):
+    for name in ("mark price → order on the wire", "all off, µs", "all on, µs", "on ÷ off", "nine of ten"):
         table.add_column(name, justify="right")
     for row in found["latency"]:
-        table.add_row(f"p{row['percent']}", f"{row['off_us']:,.0f}", f"{row['on_us']:,.0f}", f"{row['ratio']:.2f}")
+        us = (f"{row[name]:,.0f}" for name in ("off_us", "on_us"))
+        table.add_row(f"p{row['percent']}", *us, f"{row['ratio']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}")
     console.print(table)
     us = found["scrape"]
     console.print(
