@@ -56,7 +56,8 @@ async def test_two_hosts_on_one_account_end_with_the_newer_one_that_takes_over_o
                 async with new.run("--json", *(["--takeover"] if taking_over else [])) as program:
                     await until("the new one hedged", new.hedged)
                     booked = await old.trade("sell", "0.5", name="t-1")
-                    assert booked.code == 0, booked.err
+                    # Undone before it was told, it is recorded and not hedged.
+                    assert booked.code in (0, 6) and booked.json()["recorded"], booked
 
                     async def halted(account: Account) -> bool:
                         status = await account.status()
