@@ -44,6 +44,8 @@ READERS = 10
 SCRAPED_S = 1.0
 PAIRS = 4
 """Blocks of each kind in a round."""
+APART_S = 0.09
+"""From one order to the next, over a block: half of the 300 that the venue takes in 10 s is what a hedger uses."""
 Blocks = list[list[float]]
 """By block, the µs of its orders."""
 
@@ -86,9 +88,11 @@ async def all_on(hedger: Watched) -> AsyncIterator[None]:
         sampling = asyncio.create_task(_sampled(hedger))
         async with reading("follow", str(socket_path(name)), "1"), reading("look", address), reading("scrape", address):
             hedger.seen = True
-            yield
-            hedger.seen = False
-        sampling.cancel()
+            try:
+                yield
+            finally:
+                hedger.seen = False
+                sampling.cancel()
 
 
 async def _sampled(hedger: Watched) -> None:
@@ -155,9 +159,11 @@ def latencies(tell: Callable[[dict[str, Blocks]], None], host: str, folder: Path
             hedger.seen = False
             for number in range(PAIRS):
                 for kind in ("off", "on") if number % 2 == 0 else ("on", "off"):
+                    over = asyncio.create_task(asyncio.sleep(APART_S * (orders + WARM)))
                     async with all_on(hedger) if kind == "on" else contextlib.nullcontext():
                         taken = await answered(hedger, session, host, MARKS, orders + WARM)
                         found[kind].append(taken[WARM:])
+                    await over
         return found
 
     tell(uvloop.run(run()))
