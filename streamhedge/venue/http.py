@@ -26,7 +26,7 @@ WATERMARK = "X-Streamhedge-Simulated"
 
 
 class TooLate(Exception):
-    """A connection was there only when the request was too old to be written."""
+    """The request was too old to be written once a connection was there."""
 
 
 class Answer:
@@ -113,7 +113,7 @@ class RestClient:
                     return Answer(None, kept, b"", error=f"the answer is larger than {BODY_MOST} bytes")
                 return Answer(response.status, kept, body)
         except TooLate:
-            return Answer(None, {}, b"", error="its deadline passed before a connection was there", sent=False)
+            return Answer(None, {}, b"", error="its deadline passed before its first byte", sent=False)
         except aiohttp.ClientConnectorError as error:
             return Answer(None, {}, b"", error=f"no connection: {error.os_error.strerror or error}", sent=False)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -35,8 +35,8 @@ class Relay:
         self.passes.set()
         self.arrived_ns: dict[str, int] = {}
         """When each order came by, wall time, by client order id."""
-        self.accepted: set[str] = set()
-        """The client order ids of the orders the exchange took."""
+        self.answered: dict[str, str] = {}
+        """What the exchange said of each order, by client order id."""
         self.endpoints: dict[str, str] = {}
         self.heard: list[str] = []
         """Every address and every message that came from the hedger, and every listen key that went back."""
@@ -49,19 +49,20 @@ class Relay:
         if request.headers.get("upgrade", "").lower() == "websocket":
             return await self._socket(request)
         body = await request.read()
-        if (request.method, request.path) == ("POST", "/fapi/v1/order"):
-            self.arrived_ns[request.query.get("newClientOrderId", "")] = time.time_ns()
-            self.under_way += 1
-            await asyncio.sleep(self.order_delay_s())
-            await self.passes.wait()
-            self.under_way -= 1
-        if self.double_next_order and (request.method, request.path) == ("POST", "/fapi/v1/order"):
+        if (request.method, request.path) != ("POST", "/fapi/v1/order"):
+            return await self._call(request, body)
+        name = request.query.get("newClientOrderId", "")
+        self.arrived_ns[name] = time.time_ns()
+        self.under_way += 1
+        await asyncio.sleep(self.order_delay_s())
+        await self.passes.wait()
+        self.under_way -= 1
+        if self.double_next_order:
             self.double_next_order = False
-            self.doubled.append(request.query.get("newClientOrderId", ""))
+            self.doubled.append(name)
             await self._call(request, body)
         answer = await self._call(request, body)
-        if (request.method, request.path, answer.status) == ("POST", "/fapi/v1/order", 200):
-            self.accepted.add(request.query.get("newClientOrderId", ""))
+        self.answered[name] = answer.text or ""
         return answer
 
     async def _call(self, request: web.Request, body: bytes) -> web.Response:

@@ -56,8 +56,12 @@ async def test_two_hosts_on_one_account_end_with_the_newer_one_that_takes_over_o
                 async with new.run("--json", *(["--takeover"] if taking_over else [])) as program:
                     await until("the new one hedged", new.hedged)
                     booked = await old.trade("sell", "0.5", name="t-1")
-                    # Undone before it was told, it is recorded and not hedged.
-                    assert booked.code in (0, 6) and booked.json()["recorded"], booked
+                    hedge = booked.json()["hedge"]
+                    assert Decimal(hedge["filled"]) == Decimal("0.5"), hedge
+                    if not taking_over or booked.code != 6:
+                        assert (booked.code, hedge["status"]) == (0, "hedged"), booked
+                    else:  # undone by the newer one, and halted, before it was told
+                        assert hedge["status"] == "blocked" and "HALTED" in hedge["reason"], hedge
 
                     async def halted(account: Account) -> bool:
                         status = await account.status()
